@@ -1,0 +1,73 @@
+"""What the directory and the other processes say to each other over the mesh."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from directory.table import Delta, Member
+
+
+class Renew(Struct, array_like=True, frozen=True, tag=40):
+    """Node or worker → directory, several times a lease: I am alive. The first one is the request to join."""
+
+    n: int
+    """Number of this renewal, comes back in the answer (its round trip measures the clock offset)."""
+    member: Member
+    epoch: int
+    """The epoch of the sender's table."""
+    storage_ok: bool = True
+    sessions: int = 0
+    ready: bool = True
+    """False: take no slots to me yet (or any more)."""
+
+
+class Renewed(Struct, array_like=True, frozen=True, tag=41):
+    """Directory → process: the lease runs anew from when renewal ``n`` was sent."""
+
+    n: int
+    time: int
+    """Cluster time, ms, when the directory answered."""
+    epoch: int
+
+
+class Publish(Struct, array_like=True, frozen=True, tag=42):
+    """Directory → process: the table's newest version."""
+
+    delta: Delta
+
+
+class GoodBye(Struct, array_like=True, frozen=True, tag=43):
+    """Process → directory: my actors are at rest; take my slots elsewhere, I end."""
+
+    incarnation: str
+
+
+class Expelled(Struct, array_like=True, frozen=True, tag=44):
+    """Directory → process: this incarnation is not (any more) in the cell; come back as a new one."""
+
+    incarnation: str
+
+
+class Release(Struct, array_like=True, frozen=True, tag=45):
+    """Directory → node: freeze these slots, bring them to rest, then answer ``Released`` (a planned move)."""
+
+    move: int
+    runs: list[tuple[int, int]]
+    """(first slot, count)."""
+
+
+class Released(Struct, array_like=True, frozen=True, tag=46):
+    """Node → directory: the slots of ``move`` are at rest; I do nothing for them until the table says whose they are."""
+
+    move: int
+
+
+class MoveOff(Struct, array_like=True, frozen=True, tag=47):
+    """Directory → node: ``move`` is taken back; the slots are yours as before."""
+
+    move: int
+
+
+DirectoryFrame: TypeAlias = Renew | Renewed | Publish | GoodBye | Expelled | Release | Released | MoveOff

@@ -1,0 +1,204 @@
+"""The store interface: rows, queries, outcomes. The contract that every store keeps (``design.md`` §2, §5, §7).
+
+Laws:
+    * A row is written whole under its key with a timestamp of its own; of two versions of a row the higher timestamp wins, and where a
+      row's columns say so (``IndexRow``, ``UserRow``) each column keeps its own maximum. Writing the same row twice changes nothing.
+    * A write ends as ``STORED`` (durable), ``UNKNOWN`` (it may be, or may yet land: write the same row again) or ``FENCED`` (the writer
+      was not among the live incarnations of the cell row when that was read, *after* the write was durable). It never ends as "failed".
+    * ``EntryRow`` and ``LogRow`` are fenced rows: for them, and only for them, the cell row is looked at.
+    * Deletes do not exist.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Protocol, TypeAlias
+
+from msgspec import Struct
+
+BUCKET_ENTRIES = 8_192
+ACTIVATION_ENTRIES = 64
+READ_ENTRIES_MAX = 256
+READ_BYTES_MAX = 1 << 20
+TERMS_MAX = 256
+
+
+class Outcome(IntEnum):
+    STORED = 0
+    UNKNOWN = 1
+    FENCED = 2
+
+
+class _Row(Struct, array_like=True, frozen=True, gc=False):
+    """Base of all rows: msgpack arrays, told apart by their tag."""
+
+
+# ---------------------------------------------------------------- fenced rows
+
+
+class EntryRow(_Row, tag=1, frozen=True):
+    """``log_entries``: key (conversation, bucket = seq // 8192, seq DESC, term); never written with other values under the same key."""
+
+    conversation: str
+    seq: int
+    term: int
+    sender: str
+    client_message_id: str
+    type: str
+    body: str
+    created_at: int
+    """Cluster time, ms; also the row's timestamp."""
+    ordinal: int
+    sent_ts: int = 0
+
+
+class LogRow(_Row, tag=2, frozen=True):
+    """``logs``: key conversation; timestamp = the last term. ``terms`` = [(term, first seq)], ascending, the latest 256."""
+
+    conversation: str
+    terms: tuple[tuple[int, int], ...]
+
+
+# ---------------------------------------------------------------- unfenced rows
+
+
+class MemberRow(_Row, tag=3, frozen=True):
+    """``members``: key (conversation, user); timestamp = ``seq``, the entry it is derived from."""
+
+    conversation: str
+    user: str
+    seq: int
+    role: str
+    """owner, admin, member; empty once the membership has ended."""
+    from_seq: int
+    until_seq: int
+    """The first seq that the member may not see any more; 0 while he is one."""
+    title: str = ""
+
+
+class ReceiptsRow(_Row, tag=4, frozen=True):
+    """``receipts``: key conversation; timestamp = (term, count). ``marks``: (user, delivered, read) of every member with any."""
+
+    conversation: str
+    term: int
+    count: int
+    marks: tuple[tuple[str, int, int], ...]
+
+
+class IndexRow(_Row, tag=5, frozen=True):
+    """``sync_index``: key (user, conversation); each time column keeps its maximum, ``always`` stays once set."""
+
+    user: str
+    conversation: str
+    active_at: int
+    receipts_at: int = 0
+    always: bool = False
+
+
+class UserRow(_Row, tag=6, frozen=True):
+    """In the user's partition of ``sync_index``: last_seen keeps its maximum; revoked devices (id, revoked at) are united."""
+
+    user: str
+    last_seen: int
+    revoked: tuple[tuple[str, int], ...] = ()
+
+
+class CellRow(_Row, tag=7, frozen=True):
+    """``cell``: the one row; timestamp = epoch."""
+
+    epoch: int
+    live: tuple[str, ...]
+    """The incarnations that may write."""
+
+
+FencedRow: TypeAlias = EntryRow | LogRow
+Row: TypeAlias = EntryRow | LogRow | MemberRow | ReceiptsRow | IndexRow | UserRow | CellRow
+
+# ---------------------------------------------------------------- queries and their answers
+
+
+class _Query(Struct, array_like=True, frozen=True, gc=False):
+    """Base of all queries."""
+
+
+class LoadLog(_Query, tag=1, frozen=True):
+    """What an activation needs: log row, the last ``ACTIVATION_ENTRIES`` seqs (all terms) without bodies, members, receipts."""
+
+    conversation: str
+
+
+class ReadEntries(_Query, tag=2, frozen=True):
+    """All rows (every term) with from_seq <= seq <= to_seq, ascending, at most ``limit`` rows and READ_BYTES_MAX of bodies, cut at the
+    low end if ``newest`` else at the high end. ``bodies`` False leaves body empty."""
+
+    conversation: str
+    from_seq: int
+    to_seq: int
+    limit: int = READ_ENTRIES_MAX
+    newest: bool = True
+    bodies: bool = True
+
+
+class LoadIndex(_Query, tag=3, frozen=True):
+    """A user's partition of the sync index with the user row."""
+
+    user: str
+
+
+class LoadCell(_Query, tag=4, frozen=True):
+    pass
+
+
+Query: TypeAlias = LoadLog | ReadEntries | LoadIndex | LoadCell
+
+
+class LogLoaded(Struct, array_like=True, tag=1):
+    log: LogRow | None
+    entries: list[EntryRow]
+    """Ascending by (seq, term)."""
+    members: list[MemberRow]
+    receipts: ReceiptsRow | None
+
+
+class EntriesRead(Struct, array_like=True, tag=2):
+    entries: list[EntryRow]
+    cut: bool
+    """Whether limit or bytes cut the range."""
+
+
+class IndexLoaded(Struct, array_like=True, tag=3):
+    rows: list[IndexRow]
+    user: UserRow | None
+
+
+class CellLoaded(Struct, array_like=True, tag=4):
+    cell: CellRow | None
+
+
+class ReadFailed(Struct, array_like=True, tag=5):
+    """The store did not answer; ask again."""
+
+    reason: str
+
+
+Answer: TypeAlias = LogLoaded | EntriesRead | IndexLoaded | CellLoaded | ReadFailed
+
+
+class Write(Struct, array_like=True, frozen=True, gc=False):
+    """A row and who writes it."""
+
+    writer: str
+    """The incarnation whose right to write is looked at for fenced rows."""
+    row: Row
+
+
+class Store(Protocol):
+    """A store as the storage worker drives it; blocking (a worker gives reads a thread and a connection of their own)."""
+
+    def commit(self, writes: list[Write]) -> list[Outcome]:
+        """Writes all rows durably, then looks at the cell row; one outcome for each. Never raises for what the engine does."""
+
+    def read(self, query: Query) -> Answer:
+        """Answers from what is committed; ``ReadFailed`` when the engine does not answer."""
+
+    def close(self) -> None: ...
