@@ -20,7 +20,9 @@ class Renew(Struct, array_like=True, frozen=True, tag=40):
     storage_ok: bool = True
     sessions: int = 0
     ready: bool = True
-    """False: take no slots to me yet (or any more)."""
+    """False: give me no slots yet, or take those I have elsewhere (a drain)."""
+    joined: bool = False
+    """Whether the sender has seen itself in a table. One that has, and whom the directory does not know, was taken out meanwhile."""
 
 
 class Renewed(Struct, array_like=True, frozen=True, tag=41):
@@ -56,6 +58,8 @@ class Release(Struct, array_like=True, frozen=True, tag=45):
     move: int
     runs: list[tuple[int, int]]
     """(first slot, count)."""
+    to: str = ""
+    """The incarnation that is to have them: where snapshots may be shipped to. The table decides whether it becomes so."""
 
 
 class Released(Struct, array_like=True, frozen=True, tag=46):

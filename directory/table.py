@@ -7,9 +7,11 @@ changed since an older epoch can be read off the table itself: no history is kep
 from __future__ import annotations
 
 from array import array
+from itertools import groupby
 
 from homing.ids import SLOTS
-from msgspec import Struct
+from msgspec import DecodeError, Struct
+from msgspec.msgpack import Decoder, Encoder
 
 NOBODY = 65_535
 
@@ -49,7 +51,7 @@ class Table:
         terms: per slot the epoch at which its owner got it.
     """
 
-    __slots__ = ("by_incarnation", "epoch", "members", "owners", "terms")
+    __slots__ = ("_runs", "by_incarnation", "epoch", "members", "owners", "terms")
 
     def __init__(self, epoch: int, members: tuple[Member, ...], owners: array[int], terms: array[int]) -> None:
         self.epoch = epoch
@@ -57,6 +59,7 @@ class Table:
         self.owners = owners
         self.terms = terms
         self.by_incarnation = {m.incarnation: m for m in members}
+        self._runs: list[tuple[int, int, int, int]] | None = None
 
     @classmethod
     def empty(cls) -> Table:
@@ -70,33 +73,70 @@ class Table:
     def role(self, role: str) -> list[Member]:
         return [m for m in self.members if m.role == role]
 
+    def slots_of(self, incarnation: str) -> int:
+        """How many slots ``incarnation`` owns."""
+        return sum(count for _, count, owner, _ in self.runs() if owner != NOBODY and self.members[owner].incarnation == incarnation)
+
+    def runs(self) -> list[tuple[int, int, int, int]]:
+        """The whole table as runs of neighbouring slots: (first slot, count, index into members or NOBODY, term)."""
+        if self._runs is None:
+            self._runs, first = [], 0
+            for (owner, term), same in groupby(zip(self.owners, self.terms, strict=True)):
+                count = sum(1 for _ in same)
+                self._runs.append((first, count, owner, term))
+                first += count
+        return self._runs
+
     def delta(self, base: int) -> Delta:
-        """What changed since epoch ``base``, as runs of neighbouring slots."""
-        runs: list[tuple[int, int, int, int]] = []
-        first, owner, term = 0, -1, -1
-        for slot in range(SLOTS + 1):
-            now = (self.owners[slot], self.terms[slot]) if slot < SLOTS else (-1, -1)
-            if now != (owner, term):
-                if owner != -1 and (term > base or owner == NOBODY):
-                    runs.append((first, slot - first, owner, term))
-                first, (owner, term) = slot, now
-        return Delta(base, self.epoch, list(self.members), runs)
+        """What changed since epoch ``base``: the runs of a younger term. (A slot that lost its owner got a new term, too.)"""
+        runs = self.runs() if base == 0 else [r for r in self.runs() if r[3] > base]
+        return Delta(base, self.epoch, list(self.members), list(runs))
 
     def apply(self, delta: Delta) -> Table:
-        """The table that ``delta`` leads to.
+        """The table that ``delta`` leads to; this one if the delta is not newer.
 
         Raises:
-            ValueError: the delta starts at a newer epoch than this table's, or has slots or owners out of range.
+            ValueError: the delta starts at a newer epoch than this table's, or has slots, owners or terms out of range.
         """
         if delta.base > self.epoch:
             raise ValueError(f"delta from epoch {delta.base} on a table of epoch {self.epoch}")
-        index = {m.incarnation: i for i, m in enumerate(delta.members)}
-        moved = array("H", [index.get(m.incarnation, NOBODY) for m in self.members])
-        owners = array("H", [NOBODY if o == NOBODY else moved[o] for o in self.owners]) if delta.base else Table.empty().owners
+        if delta.epoch <= self.epoch:
+            return self
+        owners = self._owners_among(delta.members) if delta.base else array("H", [NOBODY]) * SLOTS
         terms = array("L", self.terms)
         for first, count, owner, term in delta.runs:
             if first < 0 or count < 0 or first + count > SLOTS or not (owner == NOBODY or 0 <= owner < len(delta.members)):
                 raise ValueError("delta has a slot or an owner out of range")
+            if not 0 <= term <= delta.epoch:
+                raise ValueError("delta has a term that is not yet")
             owners[first : first + count] = array("H", [owner]) * count
             terms[first : first + count] = array("L", [term]) * count
         return Table(delta.epoch, tuple(delta.members), owners, terms)
+
+    def _owners_among(self, members: list[Member]) -> array[int]:
+        """``owners`` as indexes into ``members``; who is not among them owns nothing."""
+        index = {m.incarnation: i for i, m in enumerate(members)}
+        moved = [index.get(m.incarnation, NOBODY) for m in self.members]
+        if moved == list(range(len(moved))):
+            return array("H", self.owners)
+        return array("H", [NOBODY if o == NOBODY else moved[o] for o in self.owners])
+
+
+_encoder = Encoder()
+_decoder = Decoder(Delta)
+
+
+def encode_delta(delta: Delta) -> bytes:
+    return _encoder.encode(delta)
+
+
+def decode_delta(data: bytes) -> Delta:
+    """Reads a delta that came over the mesh or from the directory's row.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return _decoder.decode(data)
+    except DecodeError as error:
+        raise ValueError(f"not a table delta: {error}") from error
