@@ -29,7 +29,7 @@ class Outcome(IntEnum):
     FENCED = 2
 
 
-class _Row(Struct, array_like=True, frozen=True, gc=False):
+class _Row(Struct, array_like=True, frozen=True, gc=False, tag_field="row"):
     """Base of all rows: msgpack arrays, told apart by their tag."""
 
 
@@ -77,12 +77,13 @@ class MemberRow(_Row, tag=3, frozen=True):
 
 
 class ReceiptsRow(_Row, tag=4, frozen=True):
-    """``receipts``: key conversation; timestamp = (term, count). ``marks``: (user, delivered, read) of every member with any."""
+    """``receipts``: key conversation; timestamp = (term, count). ``marks``: (user, delivered, read, read_ordinal) of every member
+    with any."""
 
     conversation: str
     term: int
     count: int
-    marks: tuple[tuple[str, int, int], ...]
+    marks: tuple[tuple[str, int, int, int], ...]
 
 
 class IndexRow(_Row, tag=5, frozen=True):
@@ -122,7 +123,8 @@ class _Query(Struct, array_like=True, frozen=True, gc=False):
 
 
 class LoadLog(_Query, tag=1, frozen=True):
-    """What an activation needs: log row, the last ``ACTIVATION_ENTRIES`` seqs (all terms) without bodies, members, receipts."""
+    """What an activation needs: log row, the last ``ACTIVATION_ENTRIES`` seqs (all terms) without bodies (but ``group.*``
+    entries keep theirs: the roster follows from them), members, receipts."""
 
     conversation: str
 
