@@ -4,8 +4,8 @@ Owns the processor chain and the two laws of every line: it says which process (
 secret. Fields whose names tell of a secret, message texts, and anything that looks like a token or a private key are replaced before a
 line is rendered, in exceptions too. Lines of the standard library's ``logging`` (asyncio, aiohttp) take the same way.
 
-Use: ``log = logs.get()``; ``log.info("slots_moved", cause=cause, slots=256)``. The event is a name, what varies is a field; ``cause`` is the
-id under which one message's story is told across processes.
+Use: ``log = logs.get()``; ``log.info("slots_moved", cause=cause, slots=256)``. The event is a name, what varies is a field. By its
+``cause`` the story of one message is told across processes.
 """
 
 from __future__ import annotations
