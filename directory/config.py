@@ -1,0 +1,80 @@
+"""The configuration section ``[directory]``: how the directory and its clients measure leases, move slots and keep their row.
+
+Every process of a cluster reads the same section, for both sides of a lease must agree on its length.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class DirectoryConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Times in seconds of the monotonic clock. ``check`` says which relations must hold."""
+
+    lease_s: float = 2.0
+    """Silence after which a process is taken out of the cluster, and after which it must say nothing more. Short, for users of a dead node
+    wait for it; long enough for a garbage collection, a slow disk or a busy machine."""
+    renew_s: float = 0.4
+    """Interval of renewals: five in a lease, so that four may be lost or late."""
+    cell_look_s: float = 1.0
+    """How often a process looks at the cell row instead while no directory answers: twice a lease, and cheap for the store."""
+    http_host: str = "127.0.0.1"
+    """Address of the discovery HTTP; only this machine unless told otherwise."""
+    http_port: int = 7400
+    """Port of the discovery HTTP; 0 takes a free one."""
+    endpoint: str = "tcp://127.0.0.1:7450"
+    """Where the directory's ROUTER listens, and what its peers connect to."""
+    database: str = "sqlite:///directory.db"
+    """SQLAlchemy URL of the relational database that holds the row."""
+    replicas: int = 1
+    """How many directories share the row, 1 to 3. A single one leads at once; several wait for the leader's lease."""
+    leader_lease_s: float = 3.0
+    """With several replicas: how long the row may go unbeaten before another replica takes over, and after which a leader that could
+    not beat it answers no renewals. Longer than a lease, for a take-over changes nothing for those whose nodes are well."""
+    beat_s: float = 10.0
+    """How often the leader writes cluster time to the row when nothing else writes it. At most 30: what a restart may lose of it."""
+    expected_nodes: int = 0
+    """How many nodes the first table of a new cluster waits for; 0: as many as come within ``settle_s``."""
+    settle_s: float = 3.0
+    """How long it waits for them: the start of a few processes on a busy machine."""
+    move_slots_max: int = 256
+    """Slots in one batch of a planned move: some 1.6 percent of the key space stand still together, for some tens of milliseconds."""
+    move_s: float = 10.0
+    """Time for a node to bring a batch to rest. Then it is taken back, so that nobody waits for long."""
+    move_retry_s: float = 5.0
+    """Pause before a node whose batch was taken back is asked again."""
+    move_pause_s: float = 0.05
+    """Pause between two batches of one node: its other users get a turn."""
+    moves_in_flight_max: int = 4
+    """Batches in flight in the whole cluster, at most one per node."""
+    retry_s: float = 0.5
+    """Pause before the database or the store is tried again after an error."""
+    forget_s: float = 10.0
+    """How long a link to a process that was taken out stays open, so that it can hear why."""
+    members_max: int = 1_000
+    """Live processes in a cluster. The mesh is full: beyond this it costs more than it carries."""
+
+    def check(self) -> None:
+        """Raises:
+        ValueError: a relation does not hold; the message names the keys.
+        """
+        for holds, message in (
+            (self.renew_s > 0, "directory.renew_s must be positive"),
+            (self.lease_s >= 3 * self.renew_s, "directory.lease_s must be at least 3 x directory.renew_s"),
+            (0 < self.cell_look_s <= self.lease_s / 2, "directory.cell_look_s must be at most half of directory.lease_s"),
+            (1 <= self.replicas <= 3, "directory.replicas must be 1 to 3"),
+            (self.leader_lease_s >= self.lease_s, "directory.leader_lease_s must be at least directory.lease_s"),
+            (0 < self.beat_s <= 30, "directory.beat_s must be at most 30"),
+            (self.expected_nodes >= 0, "directory.expected_nodes must not be negative"),
+            (self.settle_s >= 0, "directory.settle_s must not be negative"),
+            (8 <= self.move_slots_max <= 1024, "directory.move_slots_max must be 8 to 1024"),
+            (self.move_s > 0 and self.move_retry_s > 0, "directory.move_s and directory.move_retry_s must be positive"),
+            (self.move_pause_s >= 0, "directory.move_pause_s must not be negative"),
+            (self.moves_in_flight_max >= 1, "directory.moves_in_flight_max must be at least 1"),
+            (self.retry_s > 0, "directory.retry_s must be positive"),
+            (self.forget_s >= 0, "directory.forget_s must not be negative"),
+            (1 <= self.members_max <= 10_000, "directory.members_max must be 1 to 10000"),
+            (0 <= self.http_port <= 65_535, "directory.http_port must be 0 to 65535"),
+        ):
+            if not holds:
+                raise ValueError(message)

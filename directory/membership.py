@@ -1,0 +1,583 @@
+"""Who is in the cluster and who owns what: the directory's core, without I/O (``design.md`` §5).
+
+Owns the judgement of who is alive, the next table, and the order of steps in which it becomes valid. Must not know sockets, the
+database or the store: it answers events with effects (``events.py``), and the outcome of an effect comes back as an event.
+
+A change takes three steps, one change at a time: **commit** the row (compare-and-set on the epoch), write the **cell row** and see it
+stored, **publish** the table. What happens meanwhile is part of the next change.
+
+Laws:
+    * A table is published only after a cell row of its epoch or a later one is stored. So whoever lost slots by it is out of the cell row,
+      or has released them.
+    * An epoch is published by one directory only: who committed it.
+    * Slots of a live node change their owner only after that node released them.
+    * An incarnation that was taken out never comes back.
+    * A directory that stood still gives everybody the time that it lost.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from msgspec import Struct
+
+from directory import slots
+from directory.clock import DirectoryClock
+from directory.config import DirectoryConfig
+from directory.events import (
+    Beat,
+    Beaten,
+    CellStored,
+    CellUnknown,
+    CommitRefused,
+    CommitTable,
+    Committed,
+    Disconnected,
+    Effect,
+    Event,
+    Forget,
+    LoadRow,
+    MemberFrame,
+    Note,
+    PublishTable,
+    Row,
+    RowFailed,
+    RowLoaded,
+    SendTo,
+    Start,
+    TableSeen,
+    Tick,
+    WriteCell,
+    live_of,
+)
+from directory.frames import Expelled, GoodBye, MoveOff, Release, Released, Renew, Renewed
+from directory.moves import Moves
+from directory.table import NOBODY, Member, Table
+
+BEATS_MISSED = 1.5
+"""Renewal intervals without a renewal that, together with a broken connection, are enough."""
+GONE_MAX = 4_096
+"""Incarnations remembered as taken out, so that one that wakes up hears it. Older ones are told by ``Renew.joined``."""
+
+
+class Alive(Struct):
+    """What the leader knows of a live process."""
+
+    member: Member
+    seen_at: float
+    """When it last renewed, or was granted time."""
+    joined_ms: int
+    cut_at: float | None = None
+    """When its connection broke, if it has not renewed since."""
+    bad_since: float | None = None
+    """Since when it says that it cannot reach storage."""
+    ready: bool = False
+    sessions: int = 0
+    epoch: int = 0
+
+
+class MembershipCore:
+    """One directory.
+
+    Args:
+        me: this process, as other members will see it.
+        config: leases and bounds.
+    """
+
+    def __init__(self, me: Member, config: DirectoryConfig) -> None:
+        config.check()
+        self.me = me
+        self.config = config
+        self.clock = DirectoryClock()
+        self.published = Table.empty()
+        """The newest table that somebody published, as far as known here."""
+        self.row: Row | None = None
+        self.alive: dict[str, Alive] = {}
+        self.gone: OrderedDict[str, str] = OrderedDict()
+        self.moves = Moves(config)
+        self._effects: list[Effect] = []
+        self._busy = ""
+        """The step in flight: load, commit, cell, or none."""
+        self._pending: Row | None = None
+        self._pending_moves: frozenset[int] = frozenset()
+        """Batches that a commit in flight, or one of unknown outcome, may have moved: they are not taken back."""
+        self._limbo_epoch = 0
+        """The epoch of a commit of unknown outcome. It may land until the row has this epoch or a later one."""
+        self._after_publish: list[SendTo] = []
+        self._calm_at = 0.0
+        """After a take-over nobody is asked for slots before everybody has had the time to renew."""
+        self._forced = False
+        """The next change is due even if nobody came or went: a take-over, or an epoch that must be passed."""
+        self._changed = False
+        self._rebalance = False
+        self._reload = False
+        self._wait_until = 0.0
+        self._cell_epoch = -1
+        self._epoch_floor = 0
+        self._settle_from: float | None = None
+        self._expiry_at = 0.0
+        self._last_now: float | None = None
+        self._poll_at = 0.0
+        self._beat_at = 0.0
+        self._beat_ok_at = 0.0
+        self._beat_seen: tuple[str, int, int] = ("", -1, -1)
+        self._beat_seen_at = 0.0
+        self._forget: dict[str, float] = {}
+
+    # ------------------------------------------------------------ what others may ask
+
+    @property
+    def leading(self) -> bool:
+        return self.row is not None and self.row.leader == self.me.incarnation
+
+    @property
+    def settled(self) -> bool:
+        """Whether what is known is published: nothing is in flight or due."""
+        return (
+            self.leading
+            and self.row is not None
+            and self.row.epoch == self.published.epoch
+            and not (self._busy or self._changed or self._forced or self._reload or len(self.moves))
+        )
+
+    def workers(self) -> list[Member]:
+        """The storage workers to write the cell row through: those that renew, or else those of the last table."""
+        here = [a.member for a in self.alive.values() if a.member.role == "storage"]
+        return here or self.published.role("storage")
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """Takes one event in; the effects are to be carried out in their order."""
+        self._grant_lost_time(now)
+        self._on(event, now)
+        if now >= self._expiry_at:
+            self._judge(now)
+        self._advance(now)
+        effects, self._effects = self._effects, []
+        return effects
+
+    def next_deadline(self) -> float | None:
+        """When to hand in a ``Tick`` at the latest."""
+        if self._last_now is None:
+            return None
+        # Ticks come at least once per renewal interval, for the absence of ticks is how this process notices that it stood still.
+        times = [self._last_now + self.config.renew_s, *self._forget.values()]
+        if self.leading:
+            times.append(self._expiry_at)
+        if self._wait_until > self._last_now:
+            times.append(self._wait_until)
+        elif self.leading and not self._busy:
+            times.append(self._beat_at)
+            if (moves := self.moves.next_deadline(self._pending_moves)) is not None:
+                times.append(moves)
+            if self._settle_from is not None:
+                times.append(self._settle_from + self.config.settle_s)
+        # A deadline that is overdue because it waits for something else must not make its owner spin.
+        return max(min(times), self._last_now + 0.001)
+
+    # ------------------------------------------------------------ events
+
+    def _on(self, event: Event, now: float) -> None:
+        match event:
+            case MemberFrame():
+                self._on_member(event.incarnation, event.frame, now)
+            case Disconnected():
+                self._on_disconnected(event.incarnation, now)
+            case TableSeen():
+                self._on_table_seen(event, now)
+            case RowLoaded():
+                self._on_row(event, now)
+            case Committed():
+                self._on_committed(event.epoch, now)
+            case CommitRefused():
+                self._busy, self._reload = "", True
+                self._note("commit_refused", epoch=self._pending.epoch if self._pending else 0)
+            case RowFailed():
+                self._on_row_failed(event, now)
+            case Beaten():
+                self._on_beaten(event)
+            case CellStored():
+                self._on_cell(event)
+            case CellUnknown():
+                self._busy, self._wait_until = "", now + self.config.retry_s
+                self._note("cell_unknown", reason=event.reason, epoch=event.epoch)
+            case Start():
+                self._reload = True
+            case Tick():
+                pass
+
+    def _on_member(self, incarnation: str, frame: Renew | GoodBye | Released, now: float) -> None:
+        if not self.leading:
+            return  # A follower judges nobody: the process will be heard again within a renewal interval of a take-over.
+        match frame:
+            case Renew():
+                if frame.member.incarnation == incarnation:
+                    self._on_renew(frame, now)
+            case GoodBye():
+                self._take_out(incarnation, "good-bye", now)
+            case Released():
+                if not self.moves.released(frame.move, incarnation):
+                    self._send(incarnation, MoveOff(frame.move))
+                else:
+                    self._changed = True
+
+    def _on_renew(self, frame: Renew, now: float) -> None:
+        incarnation = frame.member.incarnation
+        alive = self.alive.get(incarnation)
+        if alive is None:
+            alive = self._join(frame, now)
+            if alive is None:
+                return
+        self._epoch_floor = max(self._epoch_floor, frame.epoch)
+        well = frame.storage_ok and alive.bad_since is not None
+        if well or (alive.ready, alive.member) != (frame.ready, frame.member):
+            self._changed = self._rebalance = True
+        alive.member, alive.ready, alive.sessions, alive.epoch = frame.member, frame.ready, frame.sessions, frame.epoch
+        alive.seen_at, alive.cut_at = now, None
+        if frame.storage_ok:
+            alive.bad_since = None
+        elif alive.bad_since is None:
+            alive.bad_since = now
+            self._expiry_at = min(self._expiry_at, now + self.config.lease_s)
+        if self._may_answer(now):
+            self._send(incarnation, Renewed(frame.n, self.clock.time_ms(now), self.published.epoch))
+
+    def _join(self, frame: Renew, now: float) -> Alive | None:
+        member = frame.member
+        if member.incarnation in self.gone or frame.joined:
+            self._send(member.incarnation, Expelled(member.incarnation))
+            return None
+        if len(self.alive) >= self.config.members_max:
+            self._note("cluster_full", incarnation=member.incarnation, members=len(self.alive))
+            return None
+        for other in [a.member for a in self.alive.values() if a.member.name == member.name]:
+            self._take_out(other.incarnation, "superseded", now)
+        alive = self.alive[member.incarnation] = Alive(member, now, self.clock.time_ms(now))
+        self._expiry_at = min(self._expiry_at, now + self.config.lease_s)
+        self._changed = self._rebalance = True
+        if member.role == "storage":
+            self._wait_until = 0.0  # Perhaps this is what the cell row waits for.
+        self._note("joined", incarnation=member.incarnation, role=member.role)
+        return alive
+
+    def _on_disconnected(self, incarnation: str, now: float) -> None:
+        alive = self.alive.get(incarnation)
+        if alive is not None:
+            alive.cut_at = now
+            self._expiry_at = min(self._expiry_at, self._dead_at(alive))
+
+    def _on_table_seen(self, event: TableSeen, now: float) -> None:
+        try:
+            self.published = self.published.apply(event.delta)
+        except ValueError as error:
+            self._note("table_unusable", reason=str(error))
+            return
+        self._epoch_floor = max(self._epoch_floor, self.published.epoch)
+        if self.leading and self.row is not None and self._epoch_floor > self.row.epoch:
+            self._reload = True  # Another replica published it, or the database lost what it had: look, then pass that epoch.
+
+    # ------------------------------------------------------------ the row, leadership
+
+    def _on_row(self, event: RowLoaded, now: float) -> None:
+        self._busy, self._pending = "", None
+        row = event.row or Row(0, Table.empty())
+        was_leading = self.leading
+        self.clock.start(row.cluster_time, event.wall_ms, now)
+        if (seen := (row.leader, row.beat, row.epoch)) != self._beat_seen:
+            self._beat_seen, self._beat_seen_at = seen, now
+        before, self.row = self.row, row
+        if row.epoch >= self._limbo_epoch:
+            self._limbo_epoch, self._pending_moves = 0, frozenset()
+        else:
+            self._forced = True  # The next commit takes the epoch that the lost one expects: then it cannot land any more.
+        if self.leading:
+            self._changed = self._rebalance = True
+            if before is None or before.epoch != row.epoch:
+                self._finish_moves(now)
+        elif self._may_take(row, now):
+            self._take_over(row, now)
+        else:
+            self._follow(was_leading, now)
+
+    def _on_row_failed(self, event: RowFailed, now: float) -> None:
+        if self._pending is not None and event.may_land:
+            self._limbo_epoch = self._pending.epoch
+        self._busy, self._reload, self._wait_until = "", True, now + self.config.retry_s
+        self._note("row_unreachable", reason=event.reason)
+
+    def _may_take(self, row: Row, now: float) -> bool:
+        leader = row.leader.rsplit(":", 1)[0]
+        return self.config.replicas == 1 or leader in ("", self.me.name) or now - self._beat_seen_at >= self.config.leader_lease_s
+
+    def _take_over(self, row: Row, now: float) -> None:
+        """Everybody whom the row knows has a fresh lease to renew; the take-over itself is a change of the row."""
+        if not self._forced:
+            self._note("taking_over", epoch=row.epoch, leader=row.leader)
+        self._forced = self._changed = self._rebalance = True
+        self.alive = {
+            m.incarnation: Alive(m, now, row.joined.get(m.incarnation, 0), ready=row.table.slots_of(m.incarnation) > 0)
+            for m in row.table.members
+            if m.role != "directory" and m.incarnation not in self.gone
+        }
+        self._expiry_at = now + self.config.lease_s
+        self._settle_from = None
+        self._after_publish.clear()
+
+    def _follow(self, was_leading: bool, now: float) -> None:
+        if was_leading:
+            self._note("stepped_down", leader=self._beat_seen[0])
+        self.alive, self._forced = {}, False
+        self.moves.begin_term(0)
+        self._after_publish.clear()
+        self._poll_at = now + min(self.config.beat_s, self.config.leader_lease_s / 3)
+
+    def _on_committed(self, epoch: int, now: float) -> None:
+        pending = self._pending
+        if pending is None or pending.epoch != epoch:
+            return
+        took_over = not self.leading
+        self._busy, self._pending, self.row, self._forced, self._limbo_epoch = "", None, pending, False, 0
+        self._beat_seen, self._beat_seen_at = (pending.leader, pending.beat, epoch), now
+        self._beat_ok_at, self._beat_at = now, now + self._beat_interval()
+        if took_over:
+            self.moves.begin_term(epoch)
+            self._calm_at = self._expiry_at = now + self.config.lease_s
+            for alive in self.alive.values():
+                alive.seen_at = now
+        self._finish_moves(now)
+        self._rebalance = True
+
+    def _on_beaten(self, event: Beaten) -> None:
+        if event.ok:
+            self._beat_ok_at = max(self._beat_ok_at, event.asked_at)
+        elif self.leading:
+            self._reload = True
+
+    def _beat_interval(self) -> float:
+        return self.config.beat_s if self.config.replicas == 1 else min(self.config.beat_s, self.config.leader_lease_s / 3)
+
+    def _may_answer(self, now: float) -> bool:
+        """With several replicas a leader that could not beat the row for a lease may have been replaced: it grants nothing."""
+        return self.config.replicas == 1 or now - self._beat_ok_at < self.config.leader_lease_s
+
+    def _on_cell(self, event: CellStored) -> None:
+        self._busy = ""
+        self._cell_epoch = max(self._cell_epoch, event.epoch)
+        if event.newest > event.epoch:
+            # Another leader is ahead, or the database lost epochs that the store has seen: this one must not be published.
+            self._epoch_floor = max(self._epoch_floor, event.newest)
+            self._reload = True
+
+    # ------------------------------------------------------------ who is alive
+
+    def _grant_lost_time(self, now: float) -> None:
+        """A gap between two events longer than ticks allow means that this process stood still, and renewals wait to be read."""
+        gap = 0.0 if self._last_now is None else now - self._last_now
+        self._last_now = now
+        if gap <= BEATS_MISSED * self.config.renew_s:
+            return
+        for alive in self.alive.values():
+            alive.seen_at += gap
+            alive.cut_at = None if alive.cut_at is None else alive.cut_at + gap
+            alive.bad_since = None if alive.bad_since is None else alive.bad_since + gap
+        self._note("stood_still", gap_s=round(gap, 3))
+
+    def _dead_at(self, alive: Alive) -> float:
+        silent = alive.seen_at + self.config.lease_s
+        if alive.cut_at is None:
+            return silent
+        return min(silent, max(alive.cut_at, alive.seen_at + BEATS_MISSED * self.config.renew_s))
+
+    def _is_cut_off(self, alive: Alive, now: float) -> bool:
+        """Whether it could not reach storage for a lease time, while another node can."""
+        if alive.bad_since is None or now - alive.bad_since < self.config.lease_s:
+            return False
+        return any(a.bad_since is None and a.member.role == "node" for a in self.alive.values())
+
+    def _judge(self, now: float) -> None:
+        """Takes out who is silent, and finds when to look again."""
+        if not self.leading:
+            self._expiry_at = now + self.config.renew_s
+            return
+        for alive in list(self.alive.values()):
+            incarnation = alive.member.incarnation
+            if self._dead_at(alive) <= now:
+                self._take_out(incarnation, "silent" if alive.cut_at is None else "disconnected", now)
+            elif self._is_cut_off(alive, now):
+                self._changed = self._rebalance = True
+                late = alive.bad_since is not None and now - alive.bad_since >= self.config.lease_s + self.config.move_s
+                if late and self.row is not None and self.row.table.slots_of(incarnation):
+                    self._take_out(incarnation, "cannot reach storage", now)
+        self._expiry_at = min((self._look_again_at(a, now) for a in self.alive.values()), default=now + self.config.lease_s)
+
+    def _look_again_at(self, alive: Alive, now: float) -> float:
+        times = [self._dead_at(alive)]
+        if alive.bad_since is not None:
+            over = alive.bad_since + self.config.lease_s
+            times.append(over if over > now else now + self.config.renew_s)
+        return min(times)
+
+    def _take_out(self, incarnation: str, reason: str, now: float) -> None:
+        alive = self.alive.pop(incarnation, None)
+        if alive is None:
+            return
+        self.gone[incarnation] = reason
+        while len(self.gone) > GONE_MAX:
+            self.gone.popitem(last=False)
+        self.moves.drop(incarnation)
+        self._forget[incarnation] = now + self.config.forget_s
+        self._changed = self._rebalance = True
+        self._note("taken_out", incarnation=incarnation, reason=reason)
+        if reason != "good-bye":
+            self._send(incarnation, Expelled(incarnation))
+
+    # ------------------------------------------------------------ the steps
+
+    def _advance(self, now: float) -> None:
+        self._close_links(now)
+        if self._busy or now < self._wait_until:
+            return
+        if self._reload or (self.row is not None and not self.leading and not self._forced and now >= self._poll_at):
+            self._reload, self._busy = False, "load"
+            self._effects.append(LoadRow())
+        elif self.leading:
+            self._lead(now)
+        elif self.row is not None and self._forced:
+            self._commit(now)
+
+    def _lead(self, now: float) -> None:
+        assert self.row is not None
+        self._take_back_late_moves(now)
+        if self._epoch_floor > self.row.epoch:
+            self._forced = True
+        elif self.row.epoch > self._cell_epoch:
+            self._busy = "cell"
+            self._effects.append(WriteCell(self.row.epoch, live_of(self.row.table)))
+            return
+        elif self.row.epoch > self.published.epoch:
+            self.published = self.row.table
+            self._effects += [PublishTable(self.published), *self._after_publish]
+            self._after_publish.clear()
+            self._note("published", epoch=self.published.epoch, members=len(self.published.members))
+        if self._changed or self._forced or self._settle_due(now):
+            self._commit(now)
+        if not self._busy:
+            self._ask_moves(now)
+            self._beat(now)
+
+    def _commit(self, now: float) -> None:
+        """Commits what should be, if it differs from what is."""
+        assert self.row is not None
+        self._changed = False
+        members = self._members()
+        owners = self._owners(now)
+        if not self._forced and members == self.row.table.members and owners == slots.owners(self.row.table):
+            self._finish_moves(now)
+            return
+        epoch = max(self.row.epoch, self._epoch_floor) + 1
+        table = slots.build(self.row.table, members, owners, epoch)
+        joined = {i: a.joined_ms for i, a in self.alive.items()}
+        row = Row(epoch, table, self.me.incarnation, self.row.beat + 1, self.clock.time_ms(now), joined)
+        self._pending, self._busy = row, "commit"
+        self._pending_moves |= {m.number for m in self.moves.at_rest()}
+        self._effects.append(CommitTable(self.row.epoch, row))
+
+    def _members(self) -> tuple[Member, ...]:
+        """The live processes, those of the last table first and in its order: indexes move as little as possible."""
+        assert self.row is not None
+        here = {self.me.incarnation: self.me} | {i: a.member for i, a in self.alive.items()}
+        known = [m.incarnation for m in self.row.table.members if m.incarnation in here]
+        return tuple(here[i] for i in dict.fromkeys([*known, *here]))
+
+    def _homes(self, now: float) -> list[str]:
+        """Per group who should own it; empty: nobody may be given any now."""
+        nodes = [a.member for a in self.alive.values() if a.member.role == "node" and a.ready and a.member.weight > 0]
+        well = [m for m in nodes if not self._is_cut_off(self.alive[m.incarnation], now)]
+        return slots.plan(well) if self._is_settled(len(well), now) else []
+
+    def _is_settled(self, nodes: int, now: float) -> bool:
+        """A new cluster waits a little, so that its first table has all of its nodes."""
+        assert self.row is not None
+        if any(run[2] != NOBODY for run in self.row.table.runs()):
+            self._settle_from = None
+            return True
+        if not nodes:
+            self._settle_from = None
+            return False
+        if self._settle_from is None:
+            self._settle_from = now
+        return 0 < self.config.expected_nodes <= nodes or now >= self._settle_from + self.config.settle_s
+
+    def _settle_due(self, now: float) -> bool:
+        return self._settle_from is not None and now >= self._settle_from + self.config.settle_s
+
+    def _owners(self, now: float) -> list[str]:
+        """Per group who owns it in the next table: live owners keep what they have not released."""
+        assert self.row is not None
+        owners = slots.owners(self.row.table)
+        homes = self._homes(now)
+        at_rest = {g for m in self.moves.at_rest() for g in m.groups}
+        for group, owner in enumerate(owners):
+            if owner not in self.alive:
+                owners[group] = homes[group] if homes else ""
+            elif homes and group in at_rest:
+                owners[group] = homes[group]
+        return owners
+
+    # ------------------------------------------------------------ planned moves
+
+    def _ask_moves(self, now: float) -> None:
+        """Asks live owners for what they should not own. Only when the table is published, so that they know the new owner."""
+        assert self.row is not None
+        if self.moves.waiting(now):
+            self._rebalance = True
+        if not self._rebalance or self._changed or now < self._calm_at or self.row.epoch != self.published.epoch:
+            return
+        self._rebalance = False
+        homes = self._homes(now)
+        wanted: dict[tuple[str, str], list[int]] = {}
+        for group, (owner, home) in enumerate(zip(slots.owners(self.row.table), homes, strict=False)):
+            if owner != home and owner in self.alive:
+                wanted.setdefault((owner, home), []).append(group)
+        for move in self.moves.ask(wanted, now):
+            self._send(move.old, Release(move.number, slots.runs_of(move.groups), move.to))
+
+    def _finish_moves(self, now: float) -> None:
+        """The row has decided about the released batches: what stayed with its owner, the owner takes back. It hears so after the table,
+        for until then it would take back what is no longer its own."""
+        assert self.row is not None
+        self._pending_moves = frozenset()
+        owners = slots.owners(self.row.table)
+        for move in self.moves.at_rest():
+            stayed = [g for g in move.groups if owners[g] == move.old]
+            if len(stayed) < len(move.groups) or not self._changed:
+                self.moves.done(move.number, now)
+                self._rebalance = True
+                if stayed:
+                    back = SendTo(move.old, MoveOff(move.number))
+                    (self._after_publish if self.row.epoch > self.published.epoch else self._effects).append(back)
+
+    def _take_back_late_moves(self, now: float) -> None:
+        for move in self.moves.overdue(self._pending_moves, now):
+            self._note("move_taken_back", move=move.number, old=move.old, slots=len(move.groups) * slots.GROUP_SLOTS)
+            self._send(move.old, MoveOff(move.number))
+            self._rebalance = True
+
+    # ------------------------------------------------------------ small change
+
+    def _beat(self, now: float) -> None:
+        if now < self._beat_at or self.row is None:
+            return
+        self._beat_at = now + self._beat_interval()
+        self.row = Row(self.row.epoch, self.row.table, self.row.leader, self.row.beat + 1, self.clock.time_ms(now), self.row.joined)
+        self._effects.append(Beat(self.me.incarnation, self.row.beat, self.row.cluster_time))
+
+    def _close_links(self, now: float) -> None:
+        for incarnation in [i for i, at in self._forget.items() if at <= now]:
+            del self._forget[incarnation]
+            self._effects.append(Forget(incarnation, self.gone.get(incarnation, "gone")))
+
+    def _send(self, incarnation: str, frame: Renewed | Expelled | Release | MoveOff) -> None:
+        self._effects.append(SendTo(incarnation, frame))
+
+    def _note(self, event: str, **fields: str | int | float) -> None:
+        self._effects.append(Note(event, fields))
