@@ -1,0 +1,53 @@
+"""The client's bounds and times, each with its unit and its reason."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    outbox_requests_max: int = 10_000
+    """Requests that wait to be answered; past it `send` refuses. A day offline of a busy person is some hundreds."""
+    inflight_requests_max: int = 32
+    """Requests under way at once, over all conversations: a server allows 32 unsaid entries."""
+    inflight_per_conversation: int = 1
+    """With more than one a request that the server puts off could be overtaken by the next: own messages would change places."""
+    answer_wait_s: float = 10.0
+    """After that an unanswered request is sent again under the same id."""
+    retry_s: float = 1.0
+    """Pause before a refused request is repeated when the server names none; doubles up to `retry_max_s`."""
+    retry_max_s: float = 30.0
+
+    fetches_max: int = 4
+    """Ranges asked for at once: one page is up to 100 entries, so this bounds what the server must send us unasked for."""
+    fetch_entries: int = 100
+    """Entries in a page: the protocol's maximum."""
+    gap_wait_s: float = 0.3
+    """Frames of one conversation may overtake each other by a mesh delay; only after that a hole is worth a fetch."""
+    held_entries_max: int = 256
+    """Entries of one conversation kept above a hole; what comes above that is fetched later."""
+    held_total_max: int = 4_096
+    """The same over all conversations: bounds memory when many have holes."""
+    catchup_entries_max: int = 10_000
+    """A device further behind than that in one conversation skips to here, and is told (`Gap`)."""
+    unknown_entries_max: int = 100
+    """Entries that are shown of a conversation that appears while a device that was here before is away or connected."""
+    search_entries_max: int = 100_000
+    """How far a `resync` looks for its own entry before it gives the request up."""
+    asks_max: int = 64
+    """Questions of the program (history, members) under way."""
+
+    backoff_min_s: float = 0.5
+    backoff_max_s: float = 60.0
+    """Full jitter between these two, the upper one doubling from 1 s: lockstep reconnects are the enemy."""
+    stable_s: float = 5.0
+    """Only a connection that was live for so long resets the backoff."""
+    welcome_wait_s: float = 10.0
+    """A hello that is not answered by then is given up. Servers answer or refuse within 5 s."""
+    replaced_attempts: int = 5
+    """Backoff step after another connection of this device took over, so that two programs with one device do not fight."""
+    repeat_cursors: int = 2
+    """Own marks are repeated at hello if they moved since the last cursor or these many before it: a home stores marks once a minute."""
+
+
+DEFAULTS = Limits()

@@ -1,0 +1,92 @@
+"""What a device must remember over a restart. Nothing else in the core needs to be stored."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import Struct, field
+
+from homing.protocol import Entry, GroupAdd, GroupCreate, GroupLeave, GroupRemove, GroupRename, GroupRole, Send
+
+Request: TypeAlias = Send | GroupCreate | GroupAdd | GroupRemove | GroupLeave | GroupRename | GroupRole
+
+
+class ConversationState(Struct, omit_defaults=True):
+    """One conversation as this device knows it. Invariant: ``base - 1 <= contig <= head``."""
+
+    id: str
+    base: int = 0
+    """First seq of the live tail; what lies below is history. 0: nothing known yet."""
+    contig: int = 0
+    """Every entry from `base` to here has been shown (or is known to be invisible)."""
+    head: int = 0
+    """The last seq known to exist. Remembered, so that a cursor may count before the range up to here is fetched."""
+    last: Entry | None = None
+    ordinal: int = 0
+    acked: int = 0
+    """The highest ack sent."""
+    read: int = 0
+    read_ordinal: int = 0
+    moved: int = 0
+    """The cursor's number when the own marks last moved: decides whether hello repeats them."""
+    touched: int = 0
+    """Rises with activity: orders `have`."""
+    title: str = ""
+    peer: str = ""
+    role: str = "member"
+    until_seq: int | None = None
+
+    @property
+    def unread(self) -> int:
+        """Messages after the read mark."""
+        return max(0, self.ordinal - self.read_ordinal)
+
+    def check(self) -> None:
+        assert self.base - 1 <= self.contig <= self.head or self.base == self.contig == 0, self
+
+
+class OutboxItem(Struct):
+    """A request that is not answered yet."""
+
+    frame: Request
+    conversation: str
+    attempts: int = 0
+    """How often it went out. 0: the server cannot know of it."""
+    seen_seq: int = 0
+    """Where its entry was met in the log, 0: not met."""
+
+    @property
+    def id(self) -> str:
+        return self.frame.id
+
+
+class MarkState(Struct, array_like=True):
+    conversation: str
+    user: str
+    delivered: int
+    read: int
+
+
+class CoreState(Struct, omit_defaults=True):
+    """All of it: what `ClientCore.export` gives and its constructor takes."""
+
+    user: str = ""
+    cursor: str | None = None
+    cursor_number: int = 0
+    touches: int = 0
+    conversations: list[ConversationState] = field(default_factory=list)
+    marks: list[MarkState] = field(default_factory=list)
+    outbox: list[OutboxItem] = field(default_factory=list)
+
+
+class Changes(Struct):
+    """What changed since the last call of `ClientCore.take_changes`: for a store that writes differences."""
+
+    user: str
+    cursor: str | None
+    cursor_number: int
+    touches: int
+    conversations: list[ConversationState]
+    marks: list[MarkState]
+    outbox: list[OutboxItem]
+    answered: list[str]
