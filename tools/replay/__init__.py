@@ -1,0 +1,1 @@
+"""Real chats as input: reads exported chats and plays them over a running cluster."""
