@@ -166,17 +166,22 @@ class Mesh:
 
     def connected(self, endpoint: str, now: float) -> None:
         """The transport reached ``endpoint``: what waited for a timer is tried at once, and a hello asks who is there now."""
-        for neighbour in self._at(endpoint):
-            link = neighbour.link
-            if link is not None:
-                link.probe(now)
-            incarnation = link.peer.incarnation if link is not None else neighbour.expected_incarnation
-            self._say_hello(neighbour, endpoint, incarnation, neighbour.nonce, neighbour.peer_nonce)
+        neighbour = self._by_name.get(self._names.get(endpoint, ""))
+        if neighbour is None:
+            return
+        link, incarnation = neighbour.link, ""
+        if link is not None and link.peer.endpoint == endpoint:
+            link.probe(now)
             self._arm(neighbour)
+            incarnation = link.peer.incarnation
+        self._say_hello(neighbour, endpoint, incarnation, neighbour.nonce, neighbour.peer_nonce)
 
     def disconnected(self, endpoint: str, now: float) -> list[Event]:
         """The transport lost ``endpoint``."""
-        return [Disconnected(n.link.peer.incarnation) for n in self._at(endpoint) if n.link is not None]
+        neighbour = self._by_name.get(self._names.get(endpoint, ""))
+        if neighbour is None or neighbour.link is None or neighbour.link.peer.endpoint != endpoint:
+            return []
+        return [Disconnected(neighbour.link.peer.incarnation)]
 
     # ----------------------------------------------------------------- the clock
 
@@ -387,9 +392,6 @@ class Mesh:
                 return None
             neighbour = self._by_name[name] = Neighbour(name)
         return neighbour
-
-    def _at(self, endpoint: str) -> list[Neighbour]:
-        return [n for n in self._by_name.values() if n.endpoint == endpoint and (n.wanted or n.link is not None)]
 
     def _put(self, name: str, endpoint: str, packet: bytes) -> None:
         if not endpoint or len(self._control) >= self._limits.control_packets_max:

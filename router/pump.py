@@ -77,7 +77,7 @@ class Pump:
         if reached:
             self.mesh.connected(endpoint, now)
         else:
-            self._dispatch(list(self.mesh.disconnected(endpoint, now)), now)
+            self._dispatch(self.mesh.disconnected(endpoint, now), now)
         self.flush()
 
     def _dispatch(self, events: list[Event], now: float) -> None:
