@@ -23,11 +23,21 @@ from picows import WSAutoPingStrategy, WSCloseCode, WSFrame, WSListener, WSMsgTy
 from picows.common import WSUpgradeResponseWithListener
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # the class behind ws_create_server; its stub leaves it out
 
+from node.edge.framing import FrameSplitter, whole_frame_bytes
 from node.edge.front import Drain, Front
 from node.edge.http import HttpSide
 from node.edge.sweep import Sweeper
 from node.edge.upgrade import Accepted
-from node.edge.websocket import CLOSE_ABNORMAL, CLOSE_GOING_AWAY, CLOSE_INTERNAL, CLOSE_NO_STATUS, Connection, EdgeLimits, Handler
+from node.edge.websocket import (
+    CLOSE_ABNORMAL,
+    CLOSE_GOING_AWAY,
+    CLOSE_INTERNAL,
+    CLOSE_NO_STATUS,
+    Connection,
+    EdgeLimits,
+    Handler,
+    is_close_code,
+)
 
 TEXT, BINARY, CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION
 PING, PONG, CLOSE = WSMsgType.PING, WSMsgType.PONG, WSMsgType.CLOSE
@@ -48,7 +58,7 @@ class PicowsConnection(WSListener):
     # fmt: off
     __slots__ = (
         "_closing", "_code", "_decoder", "_edge", "_fragments", "_fragments_bytes", "_fragments_kind", "_kind", "_timer", "_transport",
-        "binary", "id", "pinged", "remote", "seen", "session",
+        "binary", "drained", "id", "pinged", "remote", "seen", "session",
     )
     # fmt: on
 
@@ -59,6 +69,8 @@ class PicowsConnection(WSListener):
         self.session: object | None = None
         self.seen = edge.sweeper.now
         self.pinged = False
+        self.drained = False
+        """Its protocol is out of the way: nothing more is parsed."""
         self._edge = edge
         self._kind = BINARY if self.binary else TEXT
         self._transport: WSTransport | None = None
@@ -110,7 +122,7 @@ class PicowsConnection(WSListener):
         kind = frame.msg_type
         if self._closing:
             if kind is CLOSE:  # the answer to ours
-                transport.disconnect()
+                self._drain()
             return
         self.seen = self._edge.sweeper.now
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
@@ -155,8 +167,10 @@ class PicowsConnection(WSListener):
         self._begin_close(code, reason)
         self._drain()
 
-    def on_parser_failed(self) -> None:
-        """picows found the error and has sent its close frame."""
+    def on_close_frame_sent(self) -> None:
+        """A close frame went out: unless it was ours, picows found an error."""
+        if self._closing:
+            return
         handshake = self._transport.close_handshake if self._transport is not None else None
         sent = handshake.sent if handshake is not None else None
         self._closing, self._code = True, CLOSE_PROTOCOL if sent is None else sent.code  # type: ignore[assignment]  # an IntEnum
@@ -189,11 +203,15 @@ class PicowsConnection(WSListener):
 
     def _drain(self) -> None:
         if self._transport is not None:
+            self.drained = True
             Drain(self._transport.underlying_transport, self._edge.limits, self.on_lost)
 
     def _on_close_frame(self, frame: WSFrame) -> None:
-        """The peer says good-bye: the answer is its own code, then the server closes first (RFC 6455 §5.5.1, §7.1.1)."""
+        """The peer says good-bye: the answer is its own code, then the server ends its side first (RFC 6455 §5.5.1, §7.1.1)."""
         code = int.from_bytes(frame.get_payload_as_bytes()[:2], "big") if frame.payload_size else CLOSE_NO_STATUS
+        if frame.payload_size and not is_close_code(code):
+            self.fail(CLOSE_PROTOCOL, "no such close code")
+            return
         self._closing, self._code = True, code
         transport = self._transport
         assert transport is not None
@@ -201,8 +219,7 @@ class PicowsConnection(WSListener):
             transport.send_close(WSCloseCode.OK)
         else:
             transport.send_close(code)  # type: ignore[arg-type]
-        transport.disconnect()
-        self._timer = self._edge.loop.call_later(self._edge.limits.close_timeout_s, transport.underlying_transport.abort)
+        self._drain()
 
     def _on_first_fragment(self, kind: WSMsgType, frame: WSFrame) -> None:
         if self._fragments is not None:
@@ -244,15 +261,52 @@ class PicowsConnection(WSListener):
 
 
 class _Protocol(WSProtocol):  # type: ignore[misc]  # untyped, see the import
-    """picows' protocol, watched for errors that its parser finds: it tells the listener nothing of them."""
+    """picows' protocol, fed one frame at a time and watched for errors that its parser finds.
 
-    __slots__ = ("connection",)
+    It parses one frame ahead of the one it delivers, and closes as soon as it sees an error: the answer to a good message would be lost
+    because a bad frame came in the same read. It tells its listener nothing of such an error either.
+    """
+
+    __slots__ = ("_splitter", "_view", "connection")
     connection: PicowsConnection
+    _splitter: FrameSplitter | None
+    _view: memoryview
+
+    def get_buffer(self, hint: int) -> memoryview:
+        self._view = super().get_buffer(hint)
+        return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
-        super().buffer_updated(nbytes)
-        if self.transport.is_close_frame_sent and not self.connection._closing:
-            self.connection.on_parser_failed()
+        if self._splitter is None and whole_frame_bytes(self._view, nbytes) == nbytes:
+            super().buffer_updated(nbytes)
+            if self.transport.is_close_frame_sent:
+                self.connection.on_close_frame_sent()
+        else:
+            self.feed(bytes(self._view[:nbytes]))
+
+    def feed(self, data: bytes) -> None:
+        """Bytes in which frames begin and end anywhere."""
+        splitter = self._splitter or FrameSplitter()
+        for part in splitter.split(data):
+            if self.connection.drained:
+                return
+            self._put(part)
+        self._splitter = None if splitter.at_boundary() else splitter
+
+    def _put(self, data: bytes) -> None:
+        while data:
+            view = super().get_buffer(len(data))
+            size = min(len(view), len(data))
+            view[:size] = data[:size]
+            super().buffer_updated(size)
+            data = data[size:]
+        if self.transport.is_close_frame_sent:
+            self.connection.on_close_frame_sent()
+
+    def put_request(self, request: bytes) -> None:
+        """The handshake, which is no frame."""
+        self._splitter = None
+        self._put(request)
 
 
 class PicowsEdge:
@@ -326,7 +380,8 @@ class PicowsEdge:
         protocol.connection = connection
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
-        _feed(protocol, _request(accepted.key) + rest, transport)
+        protocol.put_request(_request(accepted.key))
+        protocol.feed(rest)
 
     def _make_protocol(self, listener: object) -> _Protocol:
         return _Protocol(
@@ -337,16 +392,6 @@ class PicowsEdge:
     def _sweep(self) -> None:
         self.sweeper.step(self.loop.time())
         self._sweep_timer = self.loop.call_later(self.sweeper.step_s, self._sweep)
-
-
-def _feed(protocol: _Protocol, data: bytes, transport: asyncio.Transport) -> None:
-    """Gives a buffered protocol bytes that were read before it had the transport."""
-    while data and transport.get_protocol() is protocol:
-        buffer = protocol.get_buffer(len(data))
-        size = min(len(buffer), len(data))
-        buffer[:size] = data[:size]
-        protocol.buffer_updated(size)
-        data = data[size:]
 
 
 def _request(key: str) -> bytes:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import ssl
 from typing import Protocol
 
-from aiohttp import web
 from msgspec import Struct
 
 CLOSE_GOING_AWAY = 1001
@@ -124,7 +123,6 @@ class Edge(Protocol):
         """Listens no more, closes every connection with ``code`` and returns when all are gone (``close_timeout_s`` at most)."""
 
 
-class EdgeFactory(Protocol):
-    """``PicowsEdge`` and ``AiohttpEdge`` are called like this."""
-
-    def __call__(self, handler: Handler, app: web.Application, limits: EdgeLimits) -> Edge: ...
+def is_close_code(code: int) -> bool:
+    """Whether a close frame may carry it (RFC 6455 §7.4 and the IANA registry): 1004 to 1006 and 1015 are never sent."""
+    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
