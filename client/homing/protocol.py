@@ -26,12 +26,13 @@ TITLE_CHARS_MAX = 128
 FETCH_LIMIT_MAX = 100
 HAVE_MAX = 100
 
-Id: TypeAlias = Annotated[str, Meta(pattern="^[0-9a-f]{32}$", description="A user's or conversation's id: 32 hexadecimal digits.")]
+# A `$` also matches before a last line feed, which no id, type or role may have: hence `(?!\n)`.
+Id: TypeAlias = Annotated[str, Meta(pattern="^[0-9a-f]{32}$(?!\n)", description="A user's or conversation's id: 32 hexadecimal digits.")]
 RequestId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64, description="Chosen by the client; comes back in the answer.")]
 Seq: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
 Body: TypeAlias = Annotated[str, Meta(max_length=BODY_CHARS_MAX)]
 Title: TypeAlias = Annotated[str, Meta(min_length=1, max_length=TITLE_CHARS_MAX)]
-Type: TypeAlias = Annotated[str, Meta(pattern="^[a-z][a-z0-9_.]{0,31}$")]
+Type: TypeAlias = Annotated[str, Meta(pattern="^[a-z][a-z0-9_.]{0,31}$(?!\n)")]
 Members: TypeAlias = Annotated[list[Id], Meta(max_length=GROUP_MEMBERS_MAX)]
 
 # What the home writes itself; a client cannot send these types.
@@ -154,7 +155,7 @@ class GroupRole(_Frame, tag="group_role", kw_only=True):
     id: RequestId
     conversation: Id
     user: Id
-    role: Annotated[str, Meta(pattern="^(admin|member)$")]
+    role: Annotated[str, Meta(pattern="^(admin|member)$(?!\n)")]
     after: Seq | None = None
 
 
@@ -235,6 +236,8 @@ class Synced(_Frame, tag="synced", kw_only=True):
     """All that changed since the cursor has been listed; keep the new cursor."""
 
     cursor: str
+    marks_ms: int = 0
+    """Marks (acks, reads) sent in the last this many ms before this frame may not be durable yet: repeat them at the next hello (P5)."""
 
 
 class Message(_Frame, tag="message", kw_only=True):
@@ -288,6 +291,8 @@ class MembersPage(_Frame, tag="members", kw_only=True):
 class Pong(_Frame, tag="pong", kw_only=True):
     time: int
     cursor: str | None = None
+    marks_ms: int = 0
+    """As in ``synced``."""
 
 
 class Error(_Frame, tag="error", kw_only=True):
@@ -317,3 +322,4 @@ ClientFrame: TypeAlias = (
 ServerFrame: TypeAlias = (
     Welcome | Heads | Synced | Message | Sent | HeadChanged | Receipts | Entries | MembersPage | Pong | Error | Reconnect
 )  # fmt: skip
+GroupOp: TypeAlias = GroupCreate | GroupAdd | GroupRemove | GroupLeave | GroupRename | GroupRole

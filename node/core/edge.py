@@ -1,0 +1,398 @@
+"""The edge of a node without its sockets: sessions, what each waits for, where its mailbox is (``design.md`` §4).
+
+Laws:
+    * A session speaks to one mailbox, that of its user's present home. When the home moves by plan the session is attached to the new one,
+      the socket stays open; when the home is lost the socket is closed, and the device says hello again.
+    * A request that waits is asked again when the owner changes, under the same id; after ``request_timeout_s`` the client hears
+      ``unavailable``: the same id again tells what became of it.
+    * An answer counts only from the present owner of what was asked.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, TypeAlias
+
+from homing import codes
+from homing import protocol as p
+from homing.ids import DIRECT, GROUP, USER, direct_id, kind_of
+from msgspec import Struct
+
+from node.core.effects import CloseClient, EntryToClients, SentToClient, ToClient
+from node.core.frames import (
+    AskCursor,
+    AskEntries,
+    AskHeads,
+    AskMembers,
+    Attach,
+    Attached,
+    CursorAnswer,
+    Detach,
+    DropSession,
+    EntriesAnswer,
+    FanOut,
+    GroupChange,
+    HeadAnswer,
+    HeadOut,
+    HeadsOut,
+    MarkFrom,
+    MarksOut,
+    MembersAnswer,
+    NotHere,
+    Refusal,
+    SentOut,
+    SyncedOut,
+    ToConversation,
+)
+from storage.store import EntryRow
+
+if TYPE_CHECKING:
+    from node.core.services import Services
+
+Asked: TypeAlias = ToConversation | GroupChange | AskEntries | AskMembers | AskHeads
+
+
+class Identity(Struct, frozen=True):
+    """Who a token says that the client is."""
+
+    user: str
+    device: str
+    name: str = ""
+
+
+class Request(Struct):
+    """A client's request that has no answer yet."""
+
+    place: str
+    """The conversation or user at whose home it is answered."""
+    frame: Asked
+    deadline: float
+
+
+class EdgeSession(Struct):
+    who: Identity
+    home: str
+    cursor: int
+    have: tuple[tuple[str, int], ...]
+    heartbeat_ms: int
+    attached: bool = False
+    welcomed: bool = False
+    requests: dict[str, Request] = {}
+
+
+class Edge:
+    """All sessions of one node."""
+
+    def __init__(self, services: Services, name: str) -> None:
+        self.sv = services
+        self.name = name
+        self.sessions: dict[int, EdgeSession] = {}
+        self.deadlines: deque[tuple[float, int, str]] = deque()
+        self.ask_again_at: float | None = None
+        self.client = {
+            p.Send: self._send,
+            p.Ack: self._ack,
+            p.Read: self._read,
+            p.Ping: self._ping,
+            p.Fetch: self._fetch,
+            p.FetchHeads: self._fetch_heads,
+            p.FetchMembers: self._fetch_members,
+            p.GroupCreate: self._group_create,
+            p.GroupAdd: self._group_members,
+            p.GroupRemove: self._group_members,
+            p.GroupLeave: self._group_leave,
+            p.GroupRename: self._group_rename,
+            p.GroupRole: self._group_role,
+        }
+
+    # -------------------------------------------------------------- sessions
+
+    def open(self, session: int, who: Identity, cursor: int, have: dict[str, int], heartbeat_ms: int) -> None:
+        """A client said hello and its token is good: attaches it to its mailbox."""
+        self.sessions[session] = s = EdgeSession(who, "", cursor, tuple(have.items()), heartbeat_ms)
+        self._attach(session, s)
+
+    def _attach(self, session: int, s: EdgeSession) -> None:
+        s.home, s.attached = self.sv.owner_of(s.who.user), False
+        self._ask_attach(session, s.home)
+
+    def _ask_attach(self, session: int, home: str) -> None:
+        s = self.sessions.get(session)
+        if s is None or s.attached or s.home != home:
+            return
+        if home:
+            self.sv.send(home, Attach(s.who.user, session, s.who.device, s.cursor, s.have))
+        self.sv.at(self.sv.now + self.sv.limits.request_timeout_s / 4, lambda: self._ask_attach(session, home))
+
+    def close(self, session: int, code: codes.Code | None = None) -> None:
+        """The socket is gone, or is to go for the reason ``code``."""
+        s = self.sessions.pop(session, None)
+        if s is None:
+            return
+        if s.home:
+            self.sv.send(s.home, Detach(s.who.user, session))
+        if code is not None:
+            self.sv.emit(CloseClient(session, code.name))
+
+    def on_table(self, members: frozenset[str]) -> None:
+        """Homes and owners have changed; ``members`` are the incarnations that live."""
+        for session, s in list(self.sessions.items()):
+            home = self.sv.owner_of(s.who.user)
+            if home != s.home:
+                if s.home and s.home not in members:
+                    self.close(session, codes.HOME_LOST)
+                    continue
+                if s.home:
+                    self.sv.send(s.home, Detach(s.who.user, session))
+                s.have = ()
+                self._attach(session, s)
+        self.ask_again()
+
+    def ask_again(self) -> None:
+        """Asks the present owners for all that waits; homes answer a repeat as they answer the first."""
+        self.ask_again_at = None
+        for session, s in list(self.sessions.items()):
+            for id_, request in list(s.requests.items()):
+                self._put(session, id_, request)
+
+    def silent(self, home: str) -> None:
+        """Nothing was heard of that process for a lease time: its sessions cannot be known to be complete (P2)."""
+        for session in [n for n, s in self.sessions.items() if s.home == home]:
+            self.close(session, codes.HOME_LOST)
+
+    def tick(self) -> None:
+        """Ends requests whose time is over."""
+        while self.deadlines and self.deadlines[0][0] <= self.sv.now:
+            deadline, session, id_ = self.deadlines.popleft()
+            s = self.sessions.get(session)
+            request = s.requests.get(id_) if s else None
+            if request is not None and request.deadline == deadline:
+                self._end(session, id_)
+                self._error(session, codes.UNAVAILABLE, "no answer in time; the same id again tells what became of it", id_, retry_ms=1_000)
+
+    def next_deadline(self) -> float | None:
+        return self.deadlines[0][0] if self.deadlines else None
+
+    # -------------------------------------------------------------- requests of clients
+
+    def on_client(self, session: int, frame: p.ClientFrame) -> None:
+        """Handles a frame of an open session."""
+        s = self.sessions.get(session)
+        if s is None:
+            return
+        handler = self.client.get(type(frame))
+        if handler is None:
+            return self._error(session, codes.HELLO_TWICE, "hello was said already")
+        handler(session, s, frame)  # type: ignore[operator]  # the table pairs each type with its handler
+
+    def _ask(self, session: int, s: EdgeSession, id_: str, place: str, frame: Asked) -> None:
+        if id_ not in s.requests and len(s.requests) >= self.sv.limits.requests_per_session_max:
+            return self._error(session, codes.OVERLOADED, "too many requests without an answer", id_, retry_ms=500)
+        deadline = self.sv.now + self.sv.limits.request_timeout_s
+        request = s.requests[id_] = Request(place, frame, deadline)
+        self.deadlines.append((deadline, session, id_))
+        self._put(session, id_, request)
+
+    def _put(self, session: int, id_: str, request: Request) -> None:
+        owner = self.sv.owner_of(request.place)
+        if owner and not self.sv.send(owner, request.frame):
+            self._end(session, id_)
+            self._error(session, codes.OVERLOADED, "the home of this conversation takes nothing now", id_, retry_ms=500)
+
+    def _end(self, session: int, id_: str) -> Request | None:
+        s = self.sessions.get(session)
+        return s.requests.pop(id_, None) if s else None
+
+    def _send(self, session: int, s: EdgeSession, f: p.Send) -> None:
+        if f.type in p.GROUP_TYPES or f.type.startswith("group."):
+            return self._error(session, codes.INVALID, "types that begin with group. are made by the group operations", f.id, "type")
+        peer, conversation = "", f.to
+        if kind_of(f.to) == USER:
+            peer, conversation = f.to, direct_id(s.who.user, f.to)
+        elif kind_of(f.to) not in (DIRECT, GROUP):
+            return self._error(session, codes.INVALID, "this id is neither a user's nor a conversation's", f.id, "to")
+        frame = ToConversation(conversation, s.who.user, session, f.id, f.type, f.body, f.ts, f.after, peer)
+        self._ask(session, s, f.id, conversation, frame)
+
+    def _change(self, session: int, s: EdgeSession, kind: str, f: p.GroupOp, **what: object) -> None:
+        if kind_of(f.conversation) != GROUP:
+            return self._error(session, codes.INVALID, "this is not a group's id", f.id, "conversation")
+        if any(kind_of(user) != USER for user in getattr(f, "members", ())):
+            return self._error(session, codes.INVALID, "members are users", f.id, "members")
+        after = None if isinstance(f, p.GroupCreate) else f.after
+        frame = GroupChange(f.conversation, s.who.user, session, f.id, kind, after=after, **what)  # type: ignore[arg-type]  # by name
+        self._ask(session, s, f.id, f.conversation, frame)
+
+    def _group_create(self, session: int, s: EdgeSession, f: p.GroupCreate) -> None:
+        self._change(session, s, "group.create", f, members=tuple(f.members), title=f.title)
+
+    def _group_members(self, session: int, s: EdgeSession, f: p.GroupAdd | p.GroupRemove) -> None:
+        self._change(session, s, "group.add" if isinstance(f, p.GroupAdd) else "group.remove", f, members=tuple(f.members))
+
+    def _group_leave(self, session: int, s: EdgeSession, f: p.GroupLeave) -> None:
+        self._change(session, s, "group.leave", f)
+
+    def _group_rename(self, session: int, s: EdgeSession, f: p.GroupRename) -> None:
+        self._change(session, s, "group.rename", f, title=f.title)
+
+    def _group_role(self, session: int, s: EdgeSession, f: p.GroupRole) -> None:
+        self._change(session, s, "group.role", f, members=(f.user,), role=f.role)
+
+    def _fetch(self, session: int, s: EdgeSession, f: p.Fetch) -> None:
+        frame = AskEntries(f.conversation, s.who.user, session, f.id, max(1, f.from_seq), f.to_seq, f.limit)
+        self._ask(session, s, f.id, f.conversation, frame)
+
+    def _fetch_members(self, session: int, s: EdgeSession, f: p.FetchMembers) -> None:
+        self._ask(session, s, f.id, f.conversation, AskMembers(f.conversation, s.who.user, session, f.id))
+
+    def _fetch_heads(self, session: int, s: EdgeSession, f: p.FetchHeads) -> None:
+        self._ask(session, s, f.id, s.who.user, AskHeads(s.who.user, session, f.id, f.before or "", f.limit))
+
+    def _ack(self, session: int, s: EdgeSession, f: p.Ack) -> None:
+        self._to_home(session, s, MarkFrom(s.who.user, session, f.conversation, f.seq, 0))
+
+    def _read(self, session: int, s: EdgeSession, f: p.Read) -> None:
+        self._to_home(session, s, MarkFrom(s.who.user, session, f.conversation, f.seq, f.seq))
+
+    def _ping(self, session: int, s: EdgeSession, _: p.Ping) -> None:
+        if s.attached:
+            self._to_home(session, s, AskCursor(s.who.user, session))
+        else:
+            self.sv.emit(ToClient(session, p.Pong(time=self.sv.time_ms())))
+
+    def _to_home(self, session: int, s: EdgeSession, frame: MarkFrom | AskCursor) -> None:
+        """What is lost here would be lost silently: the session is closed instead, and the device repeats it at hello."""
+        if not s.home or not self.sv.send(s.home, frame):
+            self.close(session, codes.HOME_LOST)
+
+    # -------------------------------------------------------------- answers of homes
+
+    def on_attached(self, frame: Attached, home: str) -> None:
+        s = self.sessions.get(frame.session)
+        if s is None:
+            self.sv.send(home, Detach(frame.user, frame.session))
+            return
+        if s.home != home:
+            return
+        s.attached = True
+        if not s.welcomed:
+            s.welcomed = True
+            who = s.who
+            welcome = p.Welcome(
+                session=f"{self.sv.me}/{frame.session}", user=who.user, device=who.device, name=who.name, node=self.name,
+                time=self.sv.time_ms(), heartbeat_ms=s.heartbeat_ms,
+            )  # fmt: skip
+            self.sv.emit(ToClient(frame.session, welcome))
+
+    def on_drop(self, frame: DropSession, home: str) -> None:
+        s = self.sessions.get(frame.session)
+        if s is not None and s.home == home:
+            self.close(frame.session, codes.CODES[frame.code])
+
+    def on_fan_out(self, frame: FanOut, _: str) -> None:
+        self.sv.emit(EntryToClients(frame.row, frame.sessions))
+
+    def on_sent(self, frame: SentOut, _: str) -> None:
+        self._end(frame.session, frame.id)
+        if frame.session in self.sessions:
+            self.sv.emit(SentToClient(frame.row, frame.session, frame.id))
+
+    def on_head(self, frame: HeadOut, _: str) -> None:
+        for session in frame.sessions:
+            self.sv.emit(ToClient(session, p.HeadChanged(conversation=frame.conversation, seq=frame.seq)))
+
+    def on_marks(self, frame: MarksOut, _: str) -> None:
+        receipts = p.Receipts(conversation=frame.conversation, marks=[p.Mark(*mark) for mark in frame.marks])
+        for session in frame.sessions:
+            self.sv.emit(ToClient(session, receipts))
+
+    def on_heads(self, frame: HeadsOut, home: str) -> None:
+        s = self.sessions.get(frame.session)
+        if s is None or s.home != home:
+            return
+        for head in frame.heads:
+            for row in head.rows:
+                self.sv.emit(EntryToClients(row, (frame.session,)))
+        if frame.id:
+            self._end(frame.session, frame.id)
+        heads = [head_of(head) for head in frame.heads]
+        self.sv.emit(ToClient(frame.session, p.Heads(heads=heads, id=frame.id or None, more=frame.more or None)))
+
+    def on_synced(self, frame: SyncedOut, home: str) -> None:
+        s = self.sessions.get(frame.session)
+        if s is not None and s.home == home:
+            s.cursor = frame.cursor
+            self.sv.emit(ToClient(frame.session, p.Synced(cursor=str(frame.cursor), marks_ms=frame.marks_ms)))
+
+    def on_cursor(self, frame: CursorAnswer, home: str) -> None:
+        s = self.sessions.get(frame.session)
+        if s is not None and s.home == home:
+            s.cursor = frame.cursor or s.cursor
+            cursor = str(frame.cursor) if frame.cursor else None
+            self.sv.emit(ToClient(frame.session, p.Pong(time=self.sv.time_ms(), cursor=cursor, marks_ms=frame.marks_ms)))
+
+    def _answered(self, frame: Refusal | EntriesAnswer | MembersAnswer, owner: str) -> bool:
+        """Whether the frame answers a request that waits, and comes from where that is answered."""
+        s = self.sessions.get(frame.session)
+        request = s.requests.get(frame.id) if s else None
+        if request is None or self.sv.owner_of(request.place) != owner:
+            return False
+        self._end(frame.session, frame.id)
+        return True
+
+    def on_refusal(self, frame: Refusal, owner: str) -> None:
+        if self._answered(frame, owner):
+            code = codes.CODES[frame.code]
+            self._error(frame.session, code, frame.message, frame.id, frame.field, frame.conversation, frame.retry_after_ms)
+
+    def on_not_here(self, frame: NotHere, _: str) -> None:
+        if self.ask_again_at is None:
+            self.ask_again_at = self.sv.now + self.sv.limits.ask_again_s
+            self.sv.at(self.ask_again_at, self.ask_again)
+
+    def on_entries(self, frame: EntriesAnswer, owner: str) -> None:
+        if self._answered(frame, owner):
+            entries = [entry_of(row) for row in frame.rows]
+            self.sv.emit(ToClient(frame.session, p.Entries(id=frame.id, conversation=frame.conversation, entries=entries, head=frame.head)))
+
+    def on_members(self, frame: MembersAnswer, owner: str) -> None:
+        if self._answered(frame, owner):
+            members = [p.MemberInfo(user=user, role=role) for user, role in frame.members]
+            page = p.MembersPage(id=frame.id, conversation=frame.conversation, members=members, title=frame.title)
+            self.sv.emit(ToClient(frame.session, page))
+
+    def _error(
+        self,
+        session: int,
+        code: codes.Code,
+        message: str,
+        id_: str | None = None,
+        field: str = "",
+        conversation: str = "",
+        retry_ms: int = 0,
+    ) -> None:
+        error = p.Error(
+            code=code.number, name=code.name, message=message, id=id_, field=field or None,
+            conversation=conversation or None, retry_after_ms=retry_ms or None,
+        )  # fmt: skip
+        self.sv.emit(ToClient(session, error))
+
+
+def entry_of(row: EntryRow) -> p.Entry:
+    """A row as a client sees it."""
+    return p.Entry(
+        conversation=row.conversation, seq=row.seq, message_id=f"{row.conversation}.{row.seq}.{row.term}", sender=row.sender,
+        id=row.client_message_id, type=row.type, body=row.body, ts=row.created_at, ordinal=row.ordinal, sent_ts=row.sent_ts,
+    )  # fmt: skip
+
+
+def head_of(h: HeadAnswer) -> p.Head:
+    """A head as a client sees it."""
+    head = p.Head(
+        conversation=h.conversation, seq=h.seq, ordinal=h.ordinal, last=entry_of(h.last) if h.last else None, delivered=h.delivered,
+        read=h.read, read_ordinal=h.read_ordinal, marks=[p.Mark(*mark) for mark in h.marks], title=h.title, role=h.role,
+        until_seq=h.until_seq or None,
+    )  # fmt: skip
+    if h.peer:
+        head.peer = h.peer
+    return head

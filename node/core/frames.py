@@ -1,0 +1,333 @@
+"""What nodes say to each other over the mesh: edge ↔ mailbox ↔ conversation (``design.md`` §3, §4).
+
+Each frame is a msgpack array with an integer tag below 20. On one node the same frames go from hand to hand without being encoded.
+``session`` numbers are the edge's own; together with the edge's incarnation they are unique.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from storage.store import EntryRow
+
+
+class _F(Struct, array_like=True, frozen=True, gc=False):
+    """Base of all node frames."""
+
+
+class ToConversation(_F, tag=1, frozen=True):
+    """Edge → conversation's home: a client's ``send``."""
+
+    conversation: str
+    user: str
+    session: int
+    id: str
+    type: str
+    body: str
+    sent_ts: int
+    after: int | None
+    peer: str = ""
+    """The other member, when the client addressed a user."""
+
+
+class GroupChange(_F, tag=2, frozen=True):
+    """Edge → conversation's home: a client's ``group_*`` request; ``kind`` is the entry type that it asks for."""
+
+    conversation: str
+    user: str
+    session: int
+    id: str
+    kind: str
+    members: tuple[str, ...] = ()
+    title: str = ""
+    role: str = ""
+    after: int | None = None
+
+
+class Refusal(_F, tag=3, frozen=True):
+    """Home → edge: the request ``id`` of ``session`` is refused with one of ``homing.codes``."""
+
+    session: int
+    id: str
+    code: str
+    message: str
+    conversation: str = ""
+    field: str = ""
+    retry_after_ms: int = 0
+
+
+class NotHere(_F, tag=4, frozen=True):
+    """Home → whoever asked: the slot is not mine, or frozen for a move; ask its owner when the table changes, or again soon."""
+
+    session: int
+    id: str
+    slot: int
+
+
+class Deliver(_F, tag=5, frozen=True):
+    """Conversation → home of members: a said entry. ``users`` are the members at home there; None: the node's own part of the roster
+    at ``roster`` (a version) says who."""
+
+    row: EntryRow
+    said_at: int
+    """Cluster time, ms; a frame older than 2 minutes is refused (P2)."""
+    roster: int
+    users: tuple[str, ...] | None
+
+
+class DeliverHead(_F, tag=6, frozen=True):
+    """Conversation → home of members: the conversation has grown to ``seq``; bodies are withheld (P7)."""
+
+    conversation: str
+    seq: int
+    said_at: int
+    roster: int
+    users: tuple[str, ...] | None
+
+
+class DeliverRefused(_F, tag=7, frozen=True):
+    """Home of members → conversation: not in hand (too old, or not the owner of a member's slot): say it again."""
+
+    conversation: str
+    seq: int
+
+
+class EchoSent(_F, tag=8, frozen=True):
+    """Conversation → sender's home: in hand everywhere else. ``sent`` for the requests [(edge, session, id)], the message for the
+    sender's other sessions."""
+
+    row: EntryRow
+    said_at: int
+    requests: tuple[tuple[str, int, str], ...]
+
+
+class AskPart(_F, tag=9, frozen=True):
+    """Home of members → conversation: which of its members are at home here? (nodes keep that for groups above the inline bound)"""
+
+    conversation: str
+    roster: int
+
+
+class Part(_F, tag=10, frozen=True):
+    """Conversation → home of members: (user, from_seq, until_seq) of the members at home there, at roster version ``roster``."""
+
+    conversation: str
+    roster: int
+    members: tuple[tuple[str, int, int], ...]
+
+
+class MarkReport(_F, tag=11, frozen=True):
+    """Mailbox → conversation: how far ``user`` got; repeated until ``MarkStored`` (P5)."""
+
+    conversation: str
+    user: str
+    delivered: int
+    read: int
+
+
+class MarkStored(_F, tag=12, frozen=True):
+    """Conversation → mailbox: marks up to these are durable."""
+
+    conversation: str
+    user: str
+    delivered: int
+    read: int
+
+
+class MarksMoved(_F, tag=13, frozen=True):
+    """Conversation → home of ``users``: marks (user, delivered, read) moved; tell their sessions."""
+
+    conversation: str
+    users: tuple[str, ...]
+    marks: tuple[tuple[str, int, int], ...]
+
+
+class AskHead(_F, tag=14, frozen=True):
+    """Mailbox → conversation: what does ``user`` see? ``have``: the seq that the device holds. ``n`` comes back."""
+
+    conversation: str
+    user: str
+    n: int
+    have: int
+
+
+class HeadAnswer(_F, tag=15, frozen=True):
+    """Conversation → mailbox. ``seq`` 0: nothing to see. ``rows``: entries above ``have`` where memory holds them all."""
+
+    conversation: str
+    user: str
+    n: int
+    seq: int
+    ordinal: int = 0
+    last: EntryRow | None = None
+    delivered: int = 0
+    read: int = 0
+    read_ordinal: int = 0
+    marks: tuple[tuple[str, int, int], ...] = ()
+    title: str = ""
+    peer: str = ""
+    role: str = ""
+    until_seq: int = 0
+    rows: tuple[EntryRow, ...] = ()
+
+
+class AskEntries(_F, tag=16, frozen=True):
+    """Edge → conversation: a client's ``fetch``."""
+
+    conversation: str
+    user: str
+    session: int
+    id: str
+    from_seq: int
+    to_seq: int | None
+    limit: int
+
+
+class EntriesAnswer(_F, tag=17, frozen=True):
+    session: int
+    id: str
+    conversation: str
+    rows: tuple[EntryRow, ...]
+    head: int
+
+
+class AskMembers(_F, tag=18, frozen=True):
+    """Edge → conversation: a client's ``fetch_members``."""
+
+    conversation: str
+    user: str
+    session: int
+    id: str
+
+
+class MembersAnswer(_F, tag=19, frozen=True):
+    session: int
+    id: str
+    conversation: str
+    members: tuple[tuple[str, str], ...]
+    title: str
+
+
+class Attach(_F, tag=60, frozen=True):
+    """Edge → mailbox: a session of ``user``; asked again until ``Attached``."""
+
+    user: str
+    session: int
+    device: str
+    cursor: int
+    """Cluster time, ms; 0: a device that knows nothing."""
+    have: tuple[tuple[str, int], ...]
+
+
+class Attached(_F, tag=61, frozen=True):
+    """Mailbox → edge: from now on the session gets what is said."""
+
+    user: str
+    session: int
+
+
+class Detach(_F, tag=62, frozen=True):
+    """Edge → mailbox: the socket is gone."""
+
+    user: str
+    session: int
+
+
+class DropSession(_F, tag=63, frozen=True):
+    """Mailbox → edge: close the socket; ``code`` is one of ``homing.codes``."""
+
+    session: int
+    code: str
+
+
+class MarkFrom(_F, tag=64, frozen=True):
+    """Edge → mailbox: a client's ``ack`` (read 0) or ``read``."""
+
+    user: str
+    session: int
+    conversation: str
+    delivered: int
+    read: int
+
+
+class AskCursor(_F, tag=65, frozen=True):
+    """Edge → mailbox: a client's ``ping``."""
+
+    user: str
+    session: int
+
+
+class CursorAnswer(_F, tag=66, frozen=True):
+    """Mailbox → edge: what ``pong`` carries; cursor 0: none yet."""
+
+    session: int
+    cursor: int
+    marks_ms: int
+
+
+class FanOut(_F, tag=67, frozen=True):
+    """Mailbox → edge: the entry goes to these sessions."""
+
+    row: EntryRow
+    sessions: tuple[int, ...]
+
+
+class SentOut(_F, tag=68, frozen=True):
+    """Mailbox → edge: ``sent`` for the request ``id`` of ``session``."""
+
+    row: EntryRow
+    session: int
+    id: str
+
+
+class HeadOut(_F, tag=69, frozen=True):
+    """Mailbox → edge: ``head`` to these sessions."""
+
+    conversation: str
+    seq: int
+    sessions: tuple[int, ...]
+
+
+class MarksOut(_F, tag=70, frozen=True):
+    """Mailbox → edge: ``receipts`` to these sessions."""
+
+    conversation: str
+    marks: tuple[tuple[str, int, int], ...]
+    sessions: tuple[int, ...]
+
+
+class HeadsOut(_F, tag=71, frozen=True):
+    """Mailbox → edge: a page of heads for one session; ``id`` empty when it streams after hello."""
+
+    session: int
+    heads: tuple[HeadAnswer, ...]
+    id: str = ""
+    more: str = ""
+
+
+class SyncedOut(_F, tag=72, frozen=True):
+    """Mailbox → edge: ``synced`` with the cursor taken when the session was attached."""
+
+    session: int
+    cursor: int
+    marks_ms: int
+
+
+class AskHeads(_F, tag=73, frozen=True):
+    """Edge → mailbox: a client's ``fetch_heads``."""
+
+    user: str
+    session: int
+    id: str
+    before: str
+    limit: int
+
+
+NodeFrame: TypeAlias = (
+    ToConversation | GroupChange | Refusal | NotHere | Deliver | DeliverHead | DeliverRefused | EchoSent | AskPart | Part
+    | MarkReport | MarkStored | MarksMoved | AskHead | HeadAnswer | AskEntries | EntriesAnswer | AskMembers | MembersAnswer
+    | Attach | Attached | Detach | DropSession | MarkFrom | AskCursor | CursorAnswer | FanOut | SentOut | HeadOut | MarksOut
+    | HeadsOut | SyncedOut | AskHeads
+)  # fmt: skip

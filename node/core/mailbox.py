@@ -1,0 +1,362 @@
+"""The mailbox of one user: where all devices meet (``design.md`` §4).
+
+Theory of operation. Sessions are *attached*: from then on whatever is said to the user goes to them. Only after that is the sync index read
+and are the homes of the candidates asked for heads; what they say is streamed, then ``synced`` with the cursor taken at the attachment.
+
+Laws:
+    * Attach first, then ask (P2).
+    * A cursor never passes a mark that is not stored yet (P5): ``cursor`` is the time of the oldest of these, or now.
+    * The copy of the index in memory is used only while the table is the one under which it was read, and this mailbox has been the home
+      ever since: every entry said meanwhile came by here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct
+
+from node.core.frames import (
+    AskCursor,
+    AskHead,
+    AskHeads,
+    Attach,
+    Attached,
+    CursorAnswer,
+    DropSession,
+    EchoSent,
+    FanOut,
+    HeadAnswer,
+    HeadOut,
+    HeadsOut,
+    MarkFrom,
+    MarkReport,
+    MarksMoved,
+    MarksOut,
+    MarkStored,
+    SentOut,
+    SyncedOut,
+)
+from storage.store import Answer, EntryRow, IndexLoaded, LoadIndex, Outcome, UserRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from node.core.services import Services
+
+SessionKey: TypeAlias = tuple[str, int]
+"""Edge incarnation and session number."""
+
+
+class Sync(Struct):
+    """One session's catch-up, or one request for a page of heads."""
+
+    key: SessionKey
+    n: int
+    cursor: int
+    wanted: dict[str, int]
+    """Conversations whose head has not come yet → the seq that the device has."""
+    heads: list[HeadAnswer]
+    request: str = ""
+    more: str = ""
+
+
+class Session(Struct):
+    device: str
+    attached_at: int
+    """Cluster time, ms."""
+
+
+class Unstored(Struct):
+    """A mark that its conversation has not stored yet."""
+
+    delivered: int
+    read: int
+    since: int
+    """Cluster time, ms, of the first report that is not stored."""
+
+
+class Mailbox:
+    """One user at home here."""
+
+    def __init__(self, services: Services, user: str) -> None:
+        self.sv = services
+        self.user = user
+        self.sessions: dict[SessionKey, Session] = {}
+        self.index: dict[str, tuple[int, bool]] | None = None
+        """Conversation → (latest of active_at and receipts_at, always)."""
+        self.index_epoch = -1
+        self.loading: list[Callable[[dict[str, tuple[int, bool]]], None]] = []
+        self.revoked: frozenset[str] = frozenset()
+        self.unstored: dict[str, Unstored] = {}
+        self.syncs: dict[int, Sync] = {}
+        self.n = 0
+        self.idle_since = services.now
+        self.closed = False
+
+    # -------------------------------------------------------------- sessions
+
+    def on_attach(self, frame: Attach, edge: str) -> None:
+        """Attaches the session, then lets it catch up."""
+        key = (edge, frame.session)
+        if key in self.sessions:
+            self.sv.send(edge, Attached(self.user, frame.session))
+            return
+        for other, session in list(self.sessions.items()):
+            if session.device == frame.device:
+                self._drop(other, "session_replaced")
+        if len(self.sessions) >= self.sv.limits.sessions_per_user_max:
+            self.sv.send(edge, DropSession(frame.session, "overloaded"))
+            return
+        now = self.sv.time_ms()
+        if self.sv.rules.attach_first:
+            self.sessions[key] = Session(frame.device, now)
+        self._with_index(lambda index: self._start_sync(key, frame, now, index))
+
+    def _start_sync(self, key: SessionKey, frame: Attach, cursor: int, index: dict[str, tuple[int, bool]]) -> None:
+        if frame.device in self.revoked:
+            self.sessions.pop(key, None)
+            self.sv.send(key[0], DropSession(key[1], "device_revoked"))
+            return
+        if key not in self.sessions and self.sv.rules.attach_first:
+            return
+        self.sv.send(key[0], Attached(self.user, key[1]))
+        have = dict(frame.have)
+        since = frame.cursor - self.sv.limits.index_slack_ms
+        found = [(at, c) for c, (at, always) in index.items() if always or at >= since or not frame.cursor]
+        found.sort(reverse=True)
+        more = ""
+        if not frame.cursor and len(found) > self.sv.limits.sync_heads_max:
+            found = found[: self.sv.limits.sync_heads_max]
+            more = f"{found[-1][0]}.{found[-1][1]}"
+        self._ask_heads(Sync(key, 0, cursor, {c: have.get(c, 0) for _, c in found}, [], "", more))
+
+    def on_detach(self, key: SessionKey) -> None:
+        if self.sessions.pop(key, None) is not None and not self.sessions:
+            self.idle_since = self.sv.now
+            self.sv.write(UserRow(self.user, self.sv.time_ms()), _ignore, None)
+        for n in [n for n, sync in self.syncs.items() if sync.key == key]:
+            del self.syncs[n]
+
+    def _drop(self, key: SessionKey, code: str) -> None:
+        self.sv.send(key[0], DropSession(key[1], code))
+        self.on_detach(key)
+
+    def drop_edge(self, edge: str) -> None:
+        """A process is gone, and its sockets with it."""
+        for key in [key for key in self.sessions if key[0] == edge]:
+            self.on_detach(key)
+
+    # -------------------------------------------------------------- index and heads
+
+    def _with_index(self, then: Callable[[dict[str, tuple[int, bool]]], None]) -> None:
+        if self.index is not None and self.index_epoch == self.sv.epoch:
+            return then(self.index)
+        self.loading.append(then)
+        if len(self.loading) == 1:
+            epoch = self.sv.epoch
+            self.sv.ask(LoadIndex(self.user), lambda answer: self._on_index(answer, epoch))
+
+    def _on_index(self, answer: Answer, epoch: int) -> None:
+        assert isinstance(answer, IndexLoaded)
+        if self.closed:
+            return
+        index = {row.conversation: (max(row.active_at, row.receipts_at), row.always) for row in answer.rows}
+        if answer.user is not None:
+            self.revoked = frozenset(device for device, _ in answer.user.revoked)
+        if len(index) <= self.sv.limits.mailbox_index_rows_max:
+            self.index, self.index_epoch = index, epoch
+        waiting, self.loading = self.loading, []
+        for then in waiting:
+            then(index)
+
+    def _touch(self, conversation: str) -> None:
+        if self.index is not None:
+            self.index[conversation] = (self.sv.time_ms(), self.index.get(conversation, (0, False))[1])
+            if len(self.index) > self.sv.limits.mailbox_index_rows_max:
+                self.index = None
+
+    def _ask_heads(self, sync: Sync) -> None:
+        self.n += 1
+        sync.n = self.n
+        self.syncs[sync.n] = sync
+        self.ask_again(sync)
+        self._stream(sync)
+
+    def ask_again(self, sync: Sync) -> None:
+        """Asks the homes of all that is still wanted; a home that changes is asked anew, what an older one answers is dropped."""
+        if sync.n not in self.syncs:
+            return
+        for conversation, have in sync.wanted.items():
+            home = self.sv.owner_of(conversation)
+            if home:
+                self.sv.send(home, AskHead(conversation, self.user, sync.n, have))
+        if sync.wanted:
+            self.sv.at(self.sv.now + self.sv.limits.request_timeout_s / 4, lambda: self.ask_again(sync))
+
+    def on_table(self) -> None:
+        """Owners have changed: what was asked of an old one is asked of the new one, marks are reported to it."""
+        for sync in list(self.syncs.values()):
+            self.ask_again(sync)
+        self.report_again()
+
+    def on_head(self, frame: HeadAnswer, home: str) -> None:
+        sync = self.syncs.get(frame.n)
+        if sync is None or frame.conversation not in sync.wanted or home != self.sv.owner_of(frame.conversation):
+            return
+        del sync.wanted[frame.conversation]
+        if frame.seq:
+            sync.heads.append(frame)
+        self._stream(sync)
+
+    def _stream(self, sync: Sync) -> None:
+        """Sends full pages, and the end of the stream when all heads are there."""
+        session = sync.key[1]
+        page = self.sv.limits.heads_page
+        while not sync.request and len(sync.heads) >= page:
+            self._send(sync.key, HeadsOut(session, tuple(sync.heads[:page])))
+            del sync.heads[:page]
+        if sync.wanted:
+            return
+        del self.syncs[sync.n]
+        if sync.request:
+            heads = sorted(sync.heads, key=lambda h: -(h.last.created_at if h.last else 0))
+            self._send(sync.key, HeadsOut(session, tuple(heads), sync.request, sync.more))
+            return
+        if not self.sv.rules.attach_first:
+            self.sessions[sync.key] = Session("", sync.cursor)
+        if sync.heads or sync.more:
+            self._send(sync.key, HeadsOut(session, tuple(sync.heads), "", sync.more))
+        cursor, marks_ms = self._cursor(sync.cursor)
+        self._send(sync.key, SyncedOut(session, cursor, marks_ms))
+
+    def on_ask_heads(self, frame: AskHeads, edge: str) -> None:
+        """A client's page of the conversation list: ``before`` is ``time.conversation`` of the page before."""
+        key = (edge, frame.session)
+
+        def page(index: dict[str, tuple[int, bool]]) -> None:
+            at, _, conversation = frame.before.partition(".")
+            limit = (int(at), conversation) if at.isdecimal() else None
+            found = sorted(((t, c) for c, (t, _always) in index.items() if limit is None or (t, c) < limit), reverse=True)
+            more = f"{found[frame.limit - 1][0]}.{found[frame.limit - 1][1]}" if len(found) > frame.limit else ""
+            self._ask_heads(Sync(key, 0, 0, {c: 0 for _, c in found[: frame.limit]}, [], frame.id, more))
+
+        self._with_index(page)
+
+    # -------------------------------------------------------------- what is said
+
+    def fan_out(self, row: EntryRow, into: dict[str, list[int]]) -> None:
+        """Notes the sessions that get the entry, by edge."""
+        self._touch(row.conversation)
+        for edge, session in self.sessions:
+            into.setdefault(edge, []).append(session)
+
+    def on_echo(self, frame: EchoSent) -> None:
+        """``sent`` for the sessions that asked, the message for the others."""
+        row = frame.row
+        self._touch(row.conversation)
+        asked: set[SessionKey] = set()
+        for edge, session, id_ in frame.requests:
+            if (edge, session) in self.sessions:
+                asked.add((edge, session))
+                self._send((edge, session), SentOut(row, session, id_))
+        others: dict[str, list[int]] = {}
+        for edge, session in self.sessions:
+            if (edge, session) not in asked:
+                others.setdefault(edge, []).append(session)
+        for edge, sessions in others.items():
+            self._send_all(edge, sessions, FanOut(row, tuple(sessions)))
+
+    def on_grown(self, conversation: str, seq: int) -> None:
+        self._touch(conversation)
+        self._broadcast(lambda sessions: HeadOut(conversation, seq, sessions))
+
+    def on_marks_moved(self, frame: MarksMoved) -> None:
+        self._touch(frame.conversation)
+        self._broadcast(lambda sessions: MarksOut(frame.conversation, frame.marks, sessions))
+
+    def _broadcast(self, make: Callable[[tuple[int, ...]], Struct], but: SessionKey | None = None) -> None:
+        by_edge: dict[str, list[int]] = {}
+        for key in self.sessions:
+            if key != but:
+                by_edge.setdefault(key[0], []).append(key[1])
+        for edge, sessions in by_edge.items():
+            self._send_all(edge, sessions, make(tuple(sessions)))
+
+    def _send(self, key: SessionKey, frame: Struct) -> None:
+        self._send_all(key[0], [key[1]], frame)
+
+    def _send_all(self, edge: str, sessions: list[int], frame: Struct) -> None:
+        """To an edge that takes nothing more the sessions are lost: they are detached here, it closes them and they catch up (P7)."""
+        if not self.sv.send(edge, frame):
+            for session in sessions:
+                self.lose((edge, session))
+
+    def lose(self, key: SessionKey) -> None:
+        """A session whose edge takes nothing more."""
+        self.on_detach(key)
+        session = key[1]
+        self.sv.send_when_open(key[0], f"{self.user}.{session}", lambda edge: _drop_later(self.sv, edge, session))
+
+    # -------------------------------------------------------------- marks and cursor
+
+    def on_mark(self, frame: MarkFrom, edge: str) -> None:
+        """A device's ack or read: kept until the conversation's home has stored it; the user's other devices hear of a read at once."""
+        mark = self.unstored.get(frame.conversation)
+        if mark is None:
+            if len(self.unstored) >= self.sv.limits.unstored_marks_max:
+                return
+            mark = self.unstored[frame.conversation] = Unstored(0, 0, self.sv.time_ms())
+        elif frame.delivered <= mark.delivered and frame.read <= mark.read:
+            return
+        mark.delivered = max(mark.delivered, frame.delivered, frame.read)
+        mark.read = max(mark.read, frame.read)
+        self._report(frame.conversation, mark)
+        if frame.read and len(self.sessions) > 1:
+            moved = ((self.user, mark.delivered, mark.read),)
+            self._broadcast(lambda sessions: MarksOut(frame.conversation, moved, sessions), (edge, frame.session))
+
+    def _report(self, conversation: str, mark: Unstored) -> None:
+        home = self.sv.owner_of(conversation)
+        if home and not self.sv.send(home, MarkReport(conversation, self.user, mark.delivered, mark.read)):
+            self.sv.send_when_open(home, f"{self.user}.marks", lambda _: self.report_again())
+
+    def report_again(self) -> None:
+        for conversation, mark in self.unstored.items():
+            self._report(conversation, mark)
+
+    def on_mark_stored(self, frame: MarkStored) -> None:
+        mark = self.unstored.get(frame.conversation)
+        if mark is not None and mark.delivered <= frame.delivered and mark.read <= frame.read:
+            del self.unstored[frame.conversation]
+
+    def on_ask_cursor(self, frame: AskCursor, edge: str) -> None:
+        key = (edge, frame.session)
+        if key not in self.sessions:
+            self.sv.send(edge, DropSession(frame.session, "home_lost"))
+            return
+        if any(sync.key == key and not sync.request for sync in self.syncs.values()):
+            # What came before this cursor is not listed yet: a sign of life without a cursor.
+            self._send(key, CursorAnswer(frame.session, 0, 0))
+            return
+        cursor, marks_ms = self._cursor(self.sv.time_ms())
+        self._send(key, CursorAnswer(frame.session, cursor, marks_ms))
+
+    def _cursor(self, at: int) -> tuple[int, int]:
+        """A cursor that passes no unstored mark, and how far back marks are to be repeated."""
+        oldest = min((mark.since for mark in self.unstored.values()), default=None)
+        if oldest is None:
+            return at, 0
+        return min(at, oldest), max(0, self.sv.time_ms() - oldest)
+
+    def is_idle(self) -> bool:
+        idle = self.sv.now - self.idle_since >= self.sv.limits.mailbox_idle_s
+        return not self.sessions and not self.unstored and not self.loading and not self.syncs and idle
+
+
+def _ignore(_outcome: Outcome, _what: None) -> None:
+    """last_seen is written again at the next detachment."""
+
+
+def _drop_later(services: Services, edge: str, session: int) -> None:
+    services.send(edge, DropSession(session, "slow_reader"))

@@ -1,0 +1,542 @@
+"""The node core: one incarnation's actors, wired to the sans-I/O mesh, storage client and directory client. No I/O, clock or randomness.
+
+The shell calls ``on_events`` with what the mesh brought, ``open``, ``on_client`` and ``on_closed`` with what clients did, ``tick`` when a
+deadline has come, and then takes the effects. Frames between actors of this node go through ``local``, a queue, so that no actor is
+re-entered while it handles something; what goes to another process is encoded and given to its link.
+
+Laws:
+    * A new table is complete here (actors of lost slots closed, deliveries re-addressed) before ``set_epoch`` releases frames of its epoch.
+    * Past ``lease_until``, or out of the cell row, this incarnation handles nothing more (``EndNode``).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, get_args
+
+import msgspec
+from directory.client import DirectoryClient, Expelled, MoveTakenBack, ReleaseAsked, TableChanged
+from homing import codes
+from homing import protocol as p
+from homing.ids import SLOTS
+from msgspec import Struct
+
+from directory.frames import DirectoryFrame, GoodBye, Released
+from directory.table import Delta, Table
+from node.core import frames as f
+from node.core.conversation import CLOSED, Conversation, ConversationFrame
+from node.core.deliveries import Deliveries
+from node.core.edge import Edge, Identity
+from node.core.effects import Effect, EndNode
+from node.core.limits import CoreLimits
+from node.core.mailbox import Mailbox
+from node.core.rules import ALL, Rules
+from node.core.services import NOBODY, T
+from router.events import Acked, Event, FrameIn, PeerDown, PeerUp, TableIn, TableWanted, WindowOpen
+from storage.frames import StorageFrame
+from storage.store import Answer, CellLoaded, LoadCell, Outcome, Query, Row
+
+if TYPE_CHECKING:
+    from router.mesh import Mesh
+    from storage.client import StorageClient
+
+_DECODER = msgspec.msgpack.Decoder(f.NodeFrame | StorageFrame | DirectoryFrame)
+_DELTA = msgspec.msgpack.Decoder(Delta)
+_encode = msgspec.msgpack.Encoder().encode
+_STORAGE_TYPES = frozenset(get_args(StorageFrame))
+_DIRECTORY_TYPES = frozenset(get_args(DirectoryFrame))
+SWEEP_S = 5.0
+CELL_LOOK_S = 1.0
+
+
+class _LocalDone(Struct):
+    """In the local queue behind a tracked frame: it, and any refusal that it made, is handled."""
+
+    done: Callable[[str, Any], None]
+    what: Any
+
+
+class NodeCore:
+    """One incarnation of a node; what its actors may use is ``node.core.services.Services``."""
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        storage: StorageClient,
+        directory: DirectoryClient,
+        limits: CoreLimits,
+        lease_s: float,
+        now: float,
+        rules: Rules = ALL,
+    ) -> None:
+        self.me = mesh.me.incarnation
+        self.mesh = mesh
+        self.storage = storage
+        self.directory = directory
+        self.limits = limits
+        self.lease_s = lease_s
+        self.rules = rules
+        self.now = now
+        self.epoch = 0
+        self.ended: str = ""
+        self.effects: list[Effect] = []
+        self.owners: list[str] = [NOBODY] * SLOTS
+        self.members: frozenset[str] = frozenset()
+        self.conversations: dict[str, Conversation] = {}
+        self.mailboxes: dict[str, Mailbox] = {}
+        self.edge = Edge(self, mesh.me.name)
+        self.deliveries = Deliveries(self)
+        self.local: deque[tuple[Struct, str]] = deque()
+        self.writes: dict[int, tuple[Callable[[Outcome, Any], None], Any]] = {}
+        self.asks: dict[int, Callable[[Answer], None]] = {}
+        self.tracked: dict[str, deque[tuple[int, Callable[[str, Any], None], Any]]] = {}
+        self.opening: dict[str, dict[str, Callable[[str], None]]] = {}
+        self.timers: list[tuple[float, int, Callable[[], None]]] = []
+        self.timer_n = 0
+        self.frozen: dict[int, frozenset[int]] = {}
+        """Moves under way: number → slots that are being brought to rest."""
+        self.draining_since: float | None = None
+        self.good_bye_said = False
+        self.sweep_at = now + SWEEP_S
+        self.cell_look_at = now + CELL_LOOK_S
+        self.handlers = self._handlers()
+
+    def _handlers(self) -> dict[type, Callable[[Any, str], None]]:
+        edge, deliveries = self.edge, self.deliveries
+        mailbox: dict[type, Callable[[Any, str], None]] = {
+            f.Attach: lambda x, src: self._mailbox(x.user, lambda m: m.on_attach(x, src)),
+            f.Detach: lambda x, src: self._mailbox(x.user, lambda m: m.on_detach((src, x.session)), make=False),
+            f.MarkFrom: lambda x, src: self._mailbox(x.user, lambda m: m.on_mark(x, src)),
+            f.AskCursor: lambda x, src: self._mailbox(x.user, lambda m: m.on_ask_cursor(x, src)),
+            f.AskHeads: lambda x, src: self._mailbox(x.user, lambda m: m.on_ask_heads(x, src)),
+            f.HeadAnswer: lambda x, src: self._mailbox(x.user, lambda m: m.on_head(x, src), make=False),
+            f.MarkStored: lambda x, src: self._mailbox(x.user, lambda m: m.on_mark_stored(x), make=False),
+        }
+        at_edge: dict[type, Callable[[Any, str], None]] = {
+            f.Attached: edge.on_attached,
+            f.DropSession: edge.on_drop,
+            f.FanOut: edge.on_fan_out,
+            f.SentOut: edge.on_sent,
+            f.HeadOut: edge.on_head,
+            f.MarksOut: edge.on_marks,
+            f.HeadsOut: edge.on_heads,
+            f.SyncedOut: edge.on_synced,
+            f.CursorAnswer: edge.on_cursor,
+            f.Refusal: edge.on_refusal,
+            f.NotHere: edge.on_not_here,
+            f.EntriesAnswer: edge.on_entries,
+            f.MembersAnswer: edge.on_members,
+        }
+        of_conversation = (
+            f.ToConversation, f.GroupChange, f.MarkReport, f.AskHead, f.AskEntries, f.AskMembers, f.AskPart, f.DeliverRefused,
+        )  # fmt: skip
+        delivered: dict[type, Callable[[Any, str], None]] = {
+            f.Deliver: deliveries.on_deliver,
+            f.DeliverHead: deliveries.on_deliver_head,
+            f.EchoSent: deliveries.on_echo,
+            f.MarksMoved: deliveries.on_marks_moved,
+            f.Part: deliveries.on_part,
+        }
+        return {**mailbox, **at_edge, **delivered, **dict.fromkeys(of_conversation, self._to_conversation)}
+
+    # -------------------------------------------------------------- what the shell calls
+
+    def on_events(self, events: list[Event], now: float) -> None:
+        """Handles what the mesh brought."""
+        if self._begin(now):
+            self._handle(events)
+            self._drain()
+
+    def open(self, session: int, who: Identity, cursor: int, have: dict[str, int], heartbeat_ms: int, now: float) -> None:
+        """A client said hello and its token is good."""
+        if self._begin(now):
+            self.edge.open(session, who, cursor, have, heartbeat_ms)
+            self._drain()
+
+    def on_client(self, session: int, frame: p.ClientFrame, now: float) -> None:
+        if self._begin(now):
+            self.edge.on_client(session, frame)
+            self._drain()
+
+    def on_closed(self, session: int, now: float) -> None:
+        """The socket is gone."""
+        if self._begin(now):
+            self.edge.close(session)
+            self._drain()
+
+    def tick(self, now: float) -> None:
+        """Does what is due, and what was left for the links."""
+        if not self._begin(now):
+            return
+        while self.timers and self.timers[0][0] <= now:
+            heapq.heappop(self.timers)[2]()
+        self.edge.tick()
+        for frame in self.directory.tick(now):
+            self._to_directory(frame)
+        if now >= self.sweep_at:
+            self._sweep()
+        if now >= self.cell_look_at:
+            self._look_at_cell()
+        if self.draining_since is not None:
+            self._drain_on()
+        self._drain()
+
+    def next_deadline(self) -> float:
+        due = [self.sweep_at, self.cell_look_at]
+        if self.timers:
+            due.append(self.timers[0][0])
+        for other in (self.storage.next_deadline(), self.directory.next_deadline(), self.edge.next_deadline()):
+            if other is not None:
+                due.append(other)
+        return min(due)
+
+    def take_effects(self) -> list[Effect]:
+        taken, self.effects = self.effects, []
+        return taken
+
+    # -------------------------------------------------------------- services for actors
+
+    @property
+    def has_room(self) -> bool:
+        return self.storage.has_room
+
+    def time_ms(self) -> int:
+        return self.directory.time_ms(self.now)
+
+    def owner_of(self, id_: str) -> str:
+        return self.owners[int(id_[:4], 16) >> 2]
+
+    def send(self, incarnation: str, frame: Struct) -> bool:
+        if incarnation == self.me:
+            self.local.append((frame, self.me))
+            return True
+        return self.mesh.send(incarnation, _encode(frame), self.now, type(frame) is f.DeliverRefused) > 0
+
+    def send_tracked(self, incarnation: str, frame: Struct, done: Callable[[str, T], None], what: T) -> bool:
+        if incarnation == self.me:
+            self.local.append((frame, self.me))
+            self.local.append((_LocalDone(done, what), self.me))
+            return True
+        number = self.mesh.send(incarnation, _encode(frame), self.now)
+        if number:
+            queue = self.tracked.get(incarnation)
+            if queue is None:
+                queue = self.tracked[incarnation] = deque()
+            queue.append((number, done, what))
+        return number > 0
+
+    def send_when_open(self, incarnation: str, key: str, again: Callable[[str], None]) -> None:
+        self.opening.setdefault(incarnation, {})[key] = again
+
+    def write(self, row: Row, done: Callable[[Outcome, T], None], what: T) -> None:
+        self.writes[self.storage.write(row, self.now)] = (done, what)
+
+    def ask(self, query: Query, done: Callable[[Answer], None]) -> None:
+        self.asks[self.storage.ask(query, self.now)] = done
+
+    def at(self, when: float, call: Callable[[], None]) -> None:
+        self.timer_n += 1
+        heapq.heappush(self.timers, (when, self.timer_n, call))
+
+    def emit(self, effect: Effect) -> None:
+        self.effects.append(effect)
+
+    def fenced(self) -> None:
+        self.end("fenced: not in the cell row any more")
+
+    def end(self, reason: str) -> None:
+        """Answers nothing more."""
+        if not self.ended:
+            self.ended = reason
+            self.effects = [EndNode(reason)]
+
+    # -------------------------------------------------------------- events
+
+    def _begin(self, now: float) -> bool:
+        """Whether this incarnation may still act at ``now``."""
+        if not self.ended and self.directory.lease_until is not None and now > self.directory.lease_until:
+            self.end("no renewal and no look at the cell row for a lease time")
+        self.now = now
+        return not self.ended
+
+    def _drain(self) -> None:
+        """Handles the local queue to its end and gives the links what storage is to get."""
+        local, handlers = self.local, self.handlers
+        while local and not self.ended:
+            frame, source = local.popleft()
+            if type(frame) is _LocalDone:
+                frame.done(self.me, frame.what)
+            else:
+                handlers[type(frame)](frame, source)
+        if self.ended:
+            local.clear()
+            return
+        refused = [
+            (worker, frame) for worker, frame in self.storage.outgoing(self.now) if not self.mesh.send(worker, _encode(frame), self.now)
+        ]
+        if refused:
+            self.storage.put_back(refused)
+
+    def _handle(self, events: list[Event]) -> None:
+        for event in events:
+            if self.ended:
+                return
+            kind = type(event)
+            if kind is FrameIn:
+                self._on_frame_in(event)  # type: ignore[arg-type]  # kind says so; isinstance costs more here
+            elif kind is Acked:
+                self._on_acked(event)  # type: ignore[arg-type]
+            else:
+                self._on_link_event(event)
+            self._drain()
+
+    def _on_frame_in(self, event: FrameIn) -> None:
+        try:
+            frame = _DECODER.decode(event.frame)
+        except msgspec.MsgspecError:
+            return  # a neighbouring release may say what we do not know; it changes nothing
+        kind = type(frame)
+        handler = self.handlers.get(kind)
+        if handler is not None:
+            handler(frame, event.incarnation)
+        elif kind in _STORAGE_TYPES:
+            self._on_storage(event.incarnation, frame)
+        elif kind in _DIRECTORY_TYPES:
+            self._on_directory(frame)
+
+    def _on_acked(self, event: Acked) -> None:
+        queue = self.tracked.get(event.incarnation)
+        while queue and queue[0][0] <= event.number:
+            _, done, what = queue.popleft()
+            done(event.incarnation, what)
+
+    def _on_link_event(self, event: Event) -> None:
+        match event:
+            case PeerUp(peer):
+                self._open_window(peer.incarnation)
+            case WindowOpen(incarnation):
+                self._open_window(incarnation)
+            case PeerDown(incarnation):
+                self.tracked.pop(incarnation, None)
+                self.opening.pop(incarnation, None)
+            case TableWanted(incarnation, base):
+                self.mesh.send_table(incarnation, _encode(self.directory.table.delta(base)), self.now)
+            case TableIn(_, delta):
+                self._on_delta(delta)
+            case _:
+                pass
+
+    def _open_window(self, incarnation: str) -> None:
+        self.storage.on_window_open(incarnation)
+        for call in list(self.opening.pop(incarnation, {}).values()):
+            call(incarnation)
+
+    def _on_storage(self, worker: str, frame: StorageFrame) -> None:
+        for n, result in self.storage.on_frame(worker, frame, self.now):
+            if isinstance(result, Outcome):
+                if result is Outcome.UNKNOWN:
+                    done, what = self.writes[n]
+                else:
+                    done, what = self.writes.pop(n)
+                done(result, what)
+            else:
+                self.asks.pop(n)(result)
+            if self.ended:
+                return
+
+    # -------------------------------------------------------------- directory and table
+
+    def _to_directory(self, frame: Struct) -> None:
+        for target in self.directory.targets(self.mesh):
+            self.mesh.send(target, _encode(frame), self.now)
+
+    def _on_directory(self, frame: DirectoryFrame) -> None:
+        for event in self.directory.on_frame(frame, self.now):
+            self._on_directory_event(event)
+
+    def _on_delta(self, data: bytes) -> None:
+        try:
+            delta = _DELTA.decode(data)
+        except msgspec.MsgspecError:
+            return
+        for event in self.directory.on_delta(delta, self.now):
+            self._on_directory_event(event)
+
+    def _on_directory_event(self, event: TableChanged | Expelled | ReleaseAsked | MoveTakenBack) -> None:
+        match event:
+            case TableChanged(_, new):
+                self._on_table(new)
+            case Expelled():
+                self.end("expelled by the directory")
+            case ReleaseAsked(move, slots):
+                self.frozen[move] = frozenset(slots)
+                # A directory that forgot the move cannot take it back. Going on is always safe: the fence decides whose entries count.
+                self.at(self.now + self.limits.move_s, lambda: self._thaw(move))
+                self._rest()
+            case MoveTakenBack(move):
+                self._thaw(move)
+
+    def _on_table(self, table: Table) -> None:
+        gone = self.members - table.by_incarnation.keys()
+        if self.me in gone:
+            return self.end("not in the table any more")
+        self.epoch = table.epoch
+        self.members = frozenset(table.by_incarnation)
+        self.owners = [NOBODY if o >= len(table.members) else table.members[o].incarnation for o in table.owners]
+        for member in table.members:
+            if member.incarnation != self.me:
+                self.mesh.connect(member.name, member.endpoint, self.now, member.incarnation)
+        events: list[Event] = []
+        for incarnation in sorted(gone):
+            events += self.mesh.close(incarnation, "gone from the table", self.now)
+            self.tracked.pop(incarnation, None)
+            self.opening.pop(incarnation, None)
+        self.storage.on_members([m.incarnation for m in table.role("storage")], self.now)
+        self._forget_moves()
+        self._close_lost(table)
+        for conversation in list(self.conversations.values()):
+            conversation.speech.on_table()
+        for mailbox in list(self.mailboxes.values()):
+            for incarnation in gone:
+                mailbox.drop_edge(incarnation)
+            mailbox.on_table()
+        self.edge.on_table(self.members)
+        self._drain()
+        events += self.mesh.set_epoch(table.epoch, self.now)
+        self._handle(events)
+
+    def _close_lost(self, table: Table) -> None:
+        """Actors whose slot is somebody else's, or was for a while, are closed."""
+        for id_, conversation in list(self.conversations.items()):
+            slot = int(id_[:4], 16) >> 2
+            if self.owners[slot] != self.me or table.terms[slot] != conversation.term:
+                conversation.close()
+                del self.conversations[id_]
+        for user, mailbox in list(self.mailboxes.items()):
+            if self.owner_of(user) != self.me:
+                mailbox.closed = True
+                del self.mailboxes[user]
+
+    # -------------------------------------------------------------- planned moves
+
+    def _rest(self) -> None:
+        """Freezes what is being moved; tells the directory when it is at rest."""
+        for move, slots in list(self.frozen.items()):
+            inside = [c for id_, c in list(self.conversations.items()) if int(id_[:4], 16) >> 2 in slots]
+            for conversation in inside:
+                conversation.freeze()
+                if conversation.state == CLOSED:
+                    del self.conversations[conversation.id]
+            waiting = any(c.state != CLOSED and not c.is_at_rest() for c in inside)
+            if waiting:
+                self.at(self.now + self.limits.ask_again_s, self._rest)
+            else:
+                self._to_directory(Released(move))
+
+    def _forget_moves(self) -> None:
+        """Moves whose slots have gone to their new owner are over."""
+        for move, slots in list(self.frozen.items()):
+            if all(self.owners[slot] != self.me for slot in slots):
+                del self.frozen[move]
+
+    def _thaw(self, move: int) -> None:
+        """The move is taken back: its slots go on as before."""
+        slots = self.frozen.pop(move, frozenset())
+        for id_, conversation in self.conversations.items():
+            if int(id_[:4], 16) >> 2 in slots:
+                conversation.unfreeze()
+
+    # -------------------------------------------------------------- stopping (P6)
+
+    def drain(self, now: float) -> None:
+        """Told to stop: brings all to rest, then says good-bye; ``is_drained`` tells when."""
+        if self._begin(now) and self.draining_since is None:
+            self.draining_since = now
+            self.frozen[-1] = frozenset(range(SLOTS))
+            self._drain_on()
+            self._drain()
+
+    def _drain_on(self) -> None:
+        assert self.draining_since is not None
+        if self.good_bye_said:
+            return
+        for conversation in list(self.conversations.values()):
+            conversation.freeze()
+        resting = all(c.state == CLOSED or c.is_at_rest() for c in self.conversations.values())
+        unstored = any(mailbox.unstored for mailbox in self.mailboxes.values())
+        if (resting and not unstored) or self.now - self.draining_since > self.limits.drain_s:
+            self.good_bye_said = True
+            self._to_directory(GoodBye(self.me))
+        else:
+            self.at(self.now + self.limits.ask_again_s / 2, lambda: None)
+
+    @property
+    def is_drained(self) -> bool:
+        """Good-bye is said; the process may end once the links have taken it."""
+        return self.good_bye_said
+
+    # -------------------------------------------------------------- actors
+
+    def _to_conversation(self, frame: ConversationFrame, source: str) -> None:
+        id_ = frame.conversation
+        conversation = self.conversations.get(id_)
+        if conversation is None:
+            conversation = self._activate(id_, frame, source)
+            if conversation is None:
+                return
+        conversation.on_frame(frame, source)
+
+    def _activate(self, id_: str, frame: ConversationFrame, source: str) -> Conversation | None:
+        slot = int(id_[:4], 16) >> 2
+        asked = isinstance(frame, f.ToConversation | f.GroupChange | f.AskEntries | f.AskMembers)
+        if self.owners[slot] != self.me or any(slot in slots for slots in self.frozen.values()):
+            if asked:
+                self.send(source, f.NotHere(frame.session, frame.id, slot))  # type: ignore[union-attr]  # asked says which
+            return None
+        if isinstance(frame, f.DeliverRefused):
+            return None
+        if len(self.conversations) >= self.limits.conversations_max or not self.has_room:
+            if asked:
+                code, text = codes.OVERLOADED.name, "this node has no room for another conversation now"
+                self.send(source, f.Refusal(frame.session, frame.id, code, text, id_, "", 1_000))  # type: ignore[union-attr]
+            return None
+        term = self.directory.table.terms[slot]
+        conversation = self.conversations[id_] = Conversation(self, id_, term)
+        return conversation
+
+    def _mailbox(self, user: str, call: Callable[[Mailbox], None], make: bool = True) -> None:
+        mailbox = self.mailboxes.get(user)
+        if mailbox is None:
+            if not make or self.owner_of(user) != self.me:
+                return
+            mailbox = self.mailboxes[user] = Mailbox(self, user)
+        call(mailbox)
+
+    # -------------------------------------------------------------- now and then
+
+    def _sweep(self) -> None:
+        """Lets go of actors at rest, and closes sessions whose mailbox is silent."""
+        self.sweep_at = self.now + SWEEP_S
+        idle_before = self.now - self.limits.conversation_idle_s
+        for id_ in [id_ for id_, c in self.conversations.items() if c.used_at < idle_before and c.is_at_rest()]:
+            self.conversations.pop(id_).close()
+        for user in [user for user, m in self.mailboxes.items() if m.is_idle()]:
+            del self.mailboxes[user]
+
+    def _look_at_cell(self) -> None:
+        """Each second: sessions of silent homes are closed; while the directory is silent the cell row is looked at instead."""
+        self.cell_look_at = self.now + CELL_LOOK_S
+        for home in {s.home for s in self.edge.sessions.values()} - {self.me, NOBODY}:
+            heard_at = self.mesh.heard_at(home)
+            if heard_at is not None and self.now - heard_at > self.lease_s:
+                self.edge.silent(home)
+        if self.directory.wants_cell_look(self.now):
+            asked_at = self.now
+            self.ask(LoadCell(), lambda answer: self._on_cell(answer, asked_at))
+
+    def _on_cell(self, answer: Answer, asked_at: float) -> None:
+        if isinstance(answer, CellLoaded) and answer.cell is not None:
+            for event in self.directory.on_cell_seen(self.me in answer.cell.live, asked_at, self.now):
+                self._on_directory_event(event)

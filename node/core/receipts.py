@@ -1,0 +1,150 @@
+"""Marks of a conversation on their way: reports in, ticks out, one row stored now and then (``design.md`` §3, step 8).
+
+Laws:
+    * A mark moves forward only, never past the head, never outside what its user may see (P5).
+    * Whoever hears of a moved mark has an index row that leads to it (``receipts_at``, the law of §4).
+    * The mailbox that reported a mark hears ``MarkStored`` once it is durable; until then it repeats it to every new home.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from homing.ids import DIRECT, kind_of
+
+from node.core.frames import MarkReport, MarksMoved, MarkStored
+from storage.store import Outcome
+
+if TYPE_CHECKING:
+    from node.core.conversation import Conversation
+
+
+class Receipts:
+    """The traffic of marks of one conversation."""
+
+    __slots__ = ("cv", "due", "gathering", "timer_at")
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.cv = conversation
+        self.due: dict[str, dict[str, None]] = {}
+        """Who has to hear: user → the users whose marks moved."""
+        self.gathering = False
+        self.timer_at: float | None = None
+
+    def on_report(self, frame: MarkReport, source: str) -> None:
+        cv = self.cv
+        window = cv.roster.window(frame.user, cv.head)
+        if window is None:
+            return self._tell_stored(frame.user, frame.delivered, frame.read)
+        delivered, read = min(frame.delivered, window[1]), min(frame.read, window[1])
+        before = cv.marks.of(frame.user)
+        moved = cv.marks.move(frame.user, delivered, read, self._ordinal_at(read), cv.sv.now, backward=not cv.sv.rules.mark_max)
+        claims_too_much = (delivered, read) != (frame.delivered, frame.read)
+        if claims_too_much or (not moved and cv.marks.is_stored(frame.user)):
+            # A mark above the head is a client's mistake: there is nothing to repeat it for.
+            self._tell_stored(frame.user, frame.delivered, frame.read)
+        if not moved and cv.marks.is_stored(frame.user):
+            return
+        cv.marks.waiting.add(frame.user)
+        self._store_later()
+        if moved:
+            self._gather(frame.user, min(before[0], before[1]) if delivered > before[0] else before[1])
+
+    def _ordinal_at(self, seq: int) -> int:
+        """The ordinal at ``seq``; below what memory holds it is counted back, as if no group change lay between."""
+        cv = self.cv
+        row = cv.recent.get(seq)
+        if row is not None:
+            return row.ordinal
+        if not cv.recent or seq > cv.head:
+            return 0
+        oldest = cv.recent[next(iter(cv.recent))]
+        return max(0, oldest.ordinal - (oldest.seq - seq))
+
+    # -------------------------------------------------------------- ticks
+
+    def _gather(self, user: str, above: int) -> None:
+        """Notes who has to hear that the marks of ``user`` moved: the senders of what they passed, or all when memory does not tell."""
+        cv = self.cv
+        if kind_of(cv.id) == DIRECT:
+            hearers = [u for u in cv.roster.by_user if u != user]
+        elif cv.recent and next(iter(cv.recent)) <= above + 1:
+            mark = cv.marks.of(user)[0]
+            hearers = list({row.sender for seq, row in cv.recent.items() if above < seq <= mark and row.sender != user})
+        else:
+            hearers = [u for u in cv.roster.current() if u != user]
+        for hearer in hearers:
+            self.due.setdefault(hearer, {})[user] = None
+        if not self.due:
+            return
+        if kind_of(cv.id) == DIRECT:
+            self._flush()
+        elif not self.gathering:
+            self.gathering = True
+            cv.sv.at(cv.sv.now + cv.sv.limits.receipts_gather_s, self._flush)
+
+    def _flush(self) -> None:
+        self.gathering = False
+        if self.due:
+            self.cv.index.when_allowed(self._tell)
+
+    def _tell(self) -> None:
+        """One frame for each home and set of marks."""
+        cv = self.cv
+        due, self.due = self.due, {}
+        groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        for hearer, users in due.items():
+            groups.setdefault((cv.sv.owner_of(hearer), tuple(users)), []).append(hearer)
+        for (home, moved), hearers in groups.items():
+            marks = tuple([(user, *cv.marks.of(user)[:2]) for user in moved])
+            if home and not cv.sv.send(home, MarksMoved(cv.id, tuple(hearers), marks)):
+                for hearer in hearers:
+                    self.due.setdefault(hearer, {}).update(dict.fromkeys(moved))
+                cv.sv.send_when_open(home, f"{cv.id}.marks", lambda _: self._flush())
+
+    # -------------------------------------------------------------- storing
+
+    def _store_later(self) -> None:
+        """Once a minute while the chat is busy, sooner when it goes quiet."""
+        cv = self.cv
+        if self.timer_at is None:
+            self.timer_at = cv.sv.now + cv.sv.limits.marks_quiet_s
+            cv.sv.at(self.timer_at, self._on_timer)
+
+    def _on_timer(self) -> None:
+        cv = self.cv
+        self.timer_at = None
+        if cv.marks.dirty_since is None or cv.state == "closed":
+            return
+        quiet_at = cv.used_at + cv.sv.limits.marks_quiet_s
+        latest_at = cv.marks.dirty_since + cv.sv.limits.marks_store_s
+        due = min(quiet_at, latest_at)
+        if cv.sv.now < due:
+            self.timer_at = due
+            cv.sv.at(due, self._on_timer)
+        else:
+            self.store_now()
+
+    def store_now(self) -> None:
+        """Writes all marks as one row, if any has moved."""
+        cv = self.cv
+        if cv.marks.dirty_since is not None and cv.marks.writing is None:
+            cv.sv.write(cv.marks.row(cv.id, cv.term), self._on_stored, None)
+
+    def _on_stored(self, outcome: Outcome, _: None) -> None:
+        if outcome is not Outcome.STORED:
+            return
+        cv = self.cv
+        for user in cv.marks.written():
+            delivered, read, _ordinal = cv.marks.of(user)
+            self._tell_stored(user, delivered, read)
+        if cv.marks.dirty_since is not None:
+            if cv.state == "frozen":
+                self.store_now()
+            else:
+                self._store_later()
+
+    def _tell_stored(self, user: str, delivered: int, read: int) -> None:
+        home = self.cv.sv.owner_of(user)
+        if home:
+            self.cv.sv.send(home, MarkStored(self.cv.id, user, delivered, read))

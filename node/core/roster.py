@@ -1,0 +1,175 @@
+"""Who belongs to a conversation: memberships with their bounds, roles, and what each group change may do.
+
+A roster follows from the log: every change is an entry, ``version`` is the seq of the last one. Membership of a user is one interval of
+seqs (the latest): ``from_seq <= seq < until_seq`` says what he may see, whatever order frames come in. Changes are applied when the
+entry is made; what a reader may see is bounded by what is said, which the conversation knows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from homing import codes
+from homing.protocol import GROUP_MEMBERS_MAX
+from msgspec import Struct
+
+from storage.store import EntryRow, MemberRow
+
+OWNER, ADMIN, MEMBER, GONE = "owner", "admin", "member", ""
+
+
+class Membership(Struct):
+    role: str
+    from_seq: int
+    until_seq: int = 0
+    """0 while he is a member."""
+
+
+class Denied(Exception):
+    """A change that may not be made: carries the code and what to tell the client."""
+
+    def __init__(self, code: codes.Code, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.code, self.message, self.field = code, message, field
+
+
+class Roster:
+    """The memberships of one conversation."""
+
+    __slots__ = ("by_user", "changed", "title", "version")
+
+    def __init__(self) -> None:
+        self.by_user: dict[str, Membership] = {}
+        self.title = ""
+        self.version = 0
+        self.changed = 0
+        """Grows with every change in this activation: caches compare it."""
+
+    # -------------------------------------------------------------- questions
+
+    def current(self) -> list[str]:
+        """The members now."""
+        return [user for user, m in self.by_user.items() if not m.until_seq]
+
+    def may_write(self, user: str) -> bool:
+        m = self.by_user.get(user)
+        return m is not None and not m.until_seq
+
+    def sees(self, user: str, seq: int) -> bool:
+        m = self.by_user.get(user)
+        return m is not None and m.from_seq <= seq and (not m.until_seq or seq < m.until_seq)
+
+    def audience(self, seq: int) -> list[str]:
+        """Everybody who may see the entry ``seq``."""
+        return [u for u, m in self.by_user.items() if m.from_seq <= seq and (not m.until_seq or seq < m.until_seq)]
+
+    def window(self, user: str, head: int) -> tuple[int, int] | None:
+        """First and last seq that ``user`` may see of a log that is said up to ``head``; None: never a member."""
+        m = self.by_user.get(user)
+        if m is None or m.from_seq > head:
+            return None
+        return m.from_seq, min(head, m.until_seq - 1) if m.until_seq else head
+
+    # -------------------------------------------------------------- changes
+
+    def start_direct(self, a: str, b: str) -> list[MemberRow]:
+        """The roster of two: both from the first seq on."""
+        self.by_user = {a: Membership(MEMBER, 1), b: Membership(MEMBER, 1)}
+        self.changed += 1
+        return []
+
+    def check(self, kind: str, user: str, members: tuple[str, ...], role: str) -> tuple[str, ...]:
+        """Whether ``user`` may make the change; returns the members that it really touches.
+
+        Raises:
+            Denied: he may not, or nothing would change, or the group would be too large.
+        """
+        me = self.by_user.get(user)
+        if me is None or me.until_seq:
+            raise Denied(codes.NOT_A_MEMBER, "you are not a member of this group")
+        if kind == "group.leave":
+            return (user,)
+        if me.role not in (OWNER, ADMIN):
+            raise Denied(codes.FORBIDDEN, "only the owner and admins of the group may do this")
+        if kind == "group.add":
+            touched = tuple(dict.fromkeys(u for u in members if not self.may_write(u)))
+            if len(self.current()) + len(touched) > GROUP_MEMBERS_MAX:
+                raise Denied(codes.GROUP_FULL, f"a group has at most {GROUP_MEMBERS_MAX} members", "members")
+        elif kind == "group.remove":
+            touched = tuple(dict.fromkeys(u for u in members if self.may_write(u)))
+            if any(self.by_user[u].role == OWNER or (self.by_user[u].role == ADMIN and me.role != OWNER) for u in touched):
+                raise Denied(codes.FORBIDDEN, "an admin can be removed by the owner only, the owner by nobody", "members")
+        elif kind == "group.role":
+            if me.role != OWNER:
+                raise Denied(codes.FORBIDDEN, "only the owner gives or takes the admin role")
+            touched = tuple(u for u in members if self.may_write(u) and u != user and self.by_user[u].role != role)
+        else:
+            return ()
+        if not touched:
+            raise Denied(codes.CONFLICT, "nobody named here would be changed", "members")
+        return touched
+
+    def apply(self, row: EntryRow) -> list[MemberRow]:
+        """Applies a ``group.*`` entry; returns the member rows that follow from it. Applying one again changes nothing."""
+        what = json.loads(row.body) if row.body else {}
+        members = [str(u) for u in what.get("members", ())]
+        if row.type in ("group.create", "group.rename"):
+            self.title = str(what.get("title", ""))
+        touched: Iterable[str] = members
+        if row.type == "group.create":
+            self._join(row.sender, OWNER, row.seq)
+            for user in members:
+                self._join(user, MEMBER, row.seq)
+            touched = [row.sender, *members]
+        elif row.type == "group.add":
+            for user in members:
+                self._join(user, MEMBER, row.seq)
+        elif row.type in ("group.remove", "group.leave"):
+            for user in members:
+                self._end(user, row.seq)
+            touched = [*members, *self._inherit(row.seq)]
+        elif row.type == "group.role":
+            for user in members:
+                if user in self.by_user:
+                    self.by_user[user].role = str(what.get("role", MEMBER))
+        elif row.type == "group.rename":
+            touched = [row.sender]
+        self.version = max(self.version, row.seq)
+        self.changed += 1
+        return [self.row(row.conversation, user, row.seq) for user in dict.fromkeys(touched) if user in self.by_user]
+
+    def row(self, conversation: str, user: str, seq: int) -> MemberRow:
+        m = self.by_user[user]
+        return MemberRow(conversation, user, seq, m.role, m.from_seq, m.until_seq, self.title)
+
+    def load(self, rows: Iterable[MemberRow]) -> None:
+        """What storage holds of the members; entries newer than a row are applied after."""
+        newest = 0
+        for row in rows:
+            self.by_user[row.user] = Membership(row.role, row.from_seq, row.until_seq)
+            self.version = max(self.version, row.seq)
+            if row.seq >= newest and row.title:
+                newest, self.title = row.seq, row.title
+        self.changed += 1
+
+    # -------------------------------------------------------------- inside
+
+    def _join(self, user: str, role: str, seq: int) -> None:
+        m = self.by_user.get(user)
+        if m is None or (m.until_seq and m.until_seq <= seq):
+            self.by_user[user] = Membership(role, seq)
+
+    def _end(self, user: str, seq: int) -> None:
+        m = self.by_user.get(user)
+        if m is not None and not m.until_seq and m.from_seq < seq:
+            self.by_user[user] = Membership(GONE, m.from_seq, seq + 1)
+
+    def _inherit(self, seq: int) -> list[str]:
+        """A group whose owner left is owned by its longest-standing admin, or member."""
+        current = [(u, m) for u, m in self.by_user.items() if not m.until_seq]
+        if not current or any(m.role == OWNER for _, m in current):
+            return []
+        heir = min(current, key=lambda um: (um[1].role != ADMIN, um[1].from_seq, um[0]))
+        heir[1].role = OWNER
+        return [heir[0]]
