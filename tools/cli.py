@@ -21,6 +21,8 @@ class Command(NamedTuple):
     name: str
     module: str
     summary: str
+    needs: str = ""
+    """A module that must be there as well."""
 
 
 COMMANDS = (
@@ -33,9 +35,9 @@ COMMANDS = (
     Command("trace", "tools.trace", "tell one message's story across processes"),
     Command("simulate", "tools.simulate", "run simulated histories of a whole cluster and check the promises"),
     Command("bench", "tools.bench", "measure speed and cost against two floors"),
-    Command("node", "tools.process", "run one connection node"),
-    Command("directory", "tools.process", "run the directory"),
-    Command("storage", "tools.process", "run the storage worker"),
+    Command("node", "tools.process", "run one connection node", "node.main"),
+    Command("directory", "tools.process", "run the directory", "directory.main"),
+    Command("storage", "tools.process", "run the storage worker", "storage.main"),
 )
 
 
@@ -57,7 +59,7 @@ class OneLineParser(argparse.ArgumentParser):
 def exists(command: Command) -> bool:
     """Whether the command's module is there; imports at most its parent package."""
     try:
-        return importlib.util.find_spec(command.module) is not None
+        return all(importlib.util.find_spec(name) is not None for name in (command.module, command.needs) if name)
     except ModuleNotFoundError:
         return False
 

@@ -186,16 +186,16 @@ class Cluster:
 
     async def _give_news(self) -> None:
         """Until the cluster is ready, says now and then what is missing; gives up when that takes too long."""
-        give_up_at = self.began_at + self.start_timeout_s
         loop = asyncio.get_running_loop()
-        while not self.was_ready:
-            await asyncio.sleep(max(0.0, min(NEWS_INTERVAL_S, give_up_at - loop.time())))
+        left_s = self.start_timeout_s
+        while left_s > 0:
+            await asyncio.sleep(min(NEWS_INTERVAL_S, left_s))
             if self.was_ready:
                 break
-            if loop.time() >= give_up_at:
-                self._fail(f"not ready after {self.start_timeout_s:g} s ({self.readiness}); the logs are in {self.layout.logs_dir}")
-                break
+            left_s = self.began_at + self.start_timeout_s - loop.time()
             self.out.line(f"  waiting: {self.readiness}")
+        else:
+            self._fail(f"not ready after {self.start_timeout_s:g} s ({self.readiness}); the logs are in {self.layout.logs_dir}")
         await asyncio.Event().wait()
 
     async def _rotate(self) -> None:

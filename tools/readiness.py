@@ -58,10 +58,11 @@ class Readiness:
                 await self._news.wait()
                 self._news.clear()
                 while self.reasons:
-                    await asyncio.gather(*(self._ask(http, name) for name in list(self.reasons)))
+                    await asyncio.gather(*(self.ask(http, name) for name in list(self.reasons)))
                     await asyncio.sleep(POLL_S)
 
-    async def _ask(self, http: aiohttp.ClientSession, name: str) -> None:
+    async def ask(self, http: aiohttp.ClientSession, name: str) -> None:
+        """Asks ``name`` once."""
         reason = await unready_reason(http, self._parts[name])
         if name not in self.reasons:
             return

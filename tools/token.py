@@ -17,7 +17,7 @@ LIFETIME_S = 3_600
 """An hour: programs ask for a new one long before, and a lost one is of no use for long."""
 LIFETIME_S_MAX = 31 * 86_400
 DEVICE = "cli"
-_DURATION = re.compile(r"(\d{1,8})([smhd]?)")
+_DURATION = re.compile(r"([0-9]{1,8})([smhd]?)")
 _UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 

@@ -68,9 +68,9 @@ async def test_what_is_killed_is_started_again_at_once(bench: Bench) -> None:
 async def test_what_keeps_ending_waits_longer_each_time(bench: Bench) -> None:
     supervisor = bench.make({("node-1", "node"): ["false"]})
     supervisor.start({})
-    await until(lambda: sum(e.kind == "ended" for e in bench.events) == 4)
+    await until(lambda: sum(e.kind == "ended" for e in bench.events) >= 4)
     ended = [e for e in bench.events if e.kind == "ended"]
-    assert [e.delay_s for e in ended] == [0.0, 0.01, 0.02, 0.04]
+    assert [e.delay_s for e in ended[:4]] == [0.0, 0.01, 0.02, 0.04]
     assert ended[0].reason == "ended with exit code 1"
     await supervisor.stop()
     starts = len(bench.events)
@@ -81,7 +81,7 @@ async def test_what_keeps_ending_waits_longer_each_time(bench: Bench) -> None:
 async def test_what_ran_well_starts_afresh(bench: Bench) -> None:
     supervisor = bench.make({("node-1", "node"): ["true"]}, SupervisorLimits(restart_delay_s_min=0.01, well_s=0.0))
     supervisor.start({})
-    await until(lambda: sum(e.kind == "ended" for e in bench.events) == 4)
+    await until(lambda: sum(e.kind == "ended" for e in bench.events) >= 4)
     assert {e.delay_s for e in bench.events} == {0.0}
     await supervisor.stop()
 
@@ -95,7 +95,7 @@ def test_the_delay_is_bounded() -> None:
 async def test_a_command_that_cannot_be_started_is_tried_again(bench: Bench) -> None:
     supervisor = bench.make({("node-1", "node"): ["/nonexistent/program"]})
     supervisor.start({})
-    await until(lambda: len(bench.events) == 3)
+    await until(lambda: len(bench.events) >= 3)
     assert all(e.kind == "ended" and "could not be started" in e.reason for e in bench.events)
     assert await supervisor.stop()
 
