@@ -39,8 +39,42 @@ class WorkerConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Reads waiting; past it ``StorageBusy``. At some 0.1 ms a read, what is behind them is answered within its time-out."""
     busy_retry_ms: int = 50
     """What ``StorageBusy`` tells the writer: half of a full queue is done by then."""
-    replies_held_max: int = 65_536
-    """Outcomes and answers kept for peers whose link takes nothing now; past it they are dropped, the peer asks again."""
+    answers_held_bytes_max: int = 64 << 20
+    """Answers kept for peers whose link takes nothing now; past it they are dropped, and the peer asks again."""
+    reopen_min_ms: int = 100
+    """After a failure the file is opened anew, first after this time: a single failed sync is over by then."""
+    reopen_max_ms: int = 2_000
+    """The wait doubles up to this; room on a full disk is noticed within it."""
+
+
+class StorageConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """The section ``storage`` of a worker's configuration."""
+
+    path: str = "data/store/homing.db"
+    """The SQLite file; its directory is made. On a local disk: a network file system keeps neither locks nor syncs."""
+    sqlite: SqliteConfig = SqliteConfig()
+    worker: WorkerConfig = WorkerConfig()
+
+    def problems(self, section: str) -> list[str]:
+        """Relations that do not hold, as sentences that name the key."""
+        worker, sqlite = self.worker, self.sqlite
+        rules = [
+            (bool(self.path), f"{section}.path must name a file"),
+            (worker.pace_ms >= 0, f"{section}.worker.pace_ms must not be negative"),
+            (worker.round_rows_max <= worker.queue_rows_max, f"{section}.worker.round_rows_max must be at most queue_rows_max"),
+            (worker.round_bytes_max <= worker.queue_bytes_max, f"{section}.worker.round_bytes_max must be at most queue_bytes_max"),
+            (worker.reopen_min_ms <= worker.reopen_max_ms, f"{section}.worker.reopen_min_ms must be at most reopen_max_ms"),
+            (sqlite.wal_bytes_max >= sqlite.checkpoint_pages * 4_096, f"{section}.sqlite.wal_bytes_max must hold checkpoint_pages"),
+        ]
+        counts = [(f"worker.{name}", value) for name, value in _numbers(worker) if name != "pace_ms"]
+        counts += [(f"sqlite.{name}", value) for name, value in _numbers(sqlite)]
+        problems = [f"{section}.{name} must be greater than 0" for name, value in counts if value <= 0]
+        return problems + [text for holds, text in rules if not holds]
+
+
+def _numbers(config: Struct) -> list[tuple[str, int | float]]:
+    values = [(name, getattr(config, name)) for name in config.__struct_fields__]
+    return [(name, value) for name, value in values if isinstance(value, int | float)]
 
 
 class ClientConfig(Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from storage.rows import for_activation, is_fenced, last_seqs, merge, page, row_key, without_body
+from storage.rows import for_activation, index_page, is_fenced, last_seqs, merge, page, row_key, without_body
 from storage.store import (
     Answer,
     CellLoaded,
@@ -73,7 +73,7 @@ class MemoryStore:
             case LoadIndex():
                 user = self._single.get(("users", query.user))
                 rows = self._index.get(query.user, {})
-                return IndexLoaded([rows[key] for key in sorted(rows)], user if isinstance(user, UserRow) else None)
+                return IndexLoaded(index_page([rows[key] for key in sorted(rows)]), user if isinstance(user, UserRow) else None)
             case LoadCell():
                 cell = self._single.get(("cell",))
                 return CellLoaded(cell if isinstance(cell, CellRow) else None)

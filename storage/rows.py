@@ -125,6 +125,19 @@ def page(rows: Iterable[EntryRow], query: ReadEntries) -> EntriesRead:
     return EntriesRead(kept, cut)
 
 
+INDEX_ROWS_MAX = 10_000
+"""Rows of one user that are loaded: an answer is one mesh frame (some 90 bytes a row). Who has more conversations finds the older ones by
+their history only."""
+
+
+def index_page(rows: list[IndexRow]) -> list[IndexRow]:
+    """A user's rows, or the newest and those marked ``always`` of very many."""
+    if len(rows) <= INDEX_ROWS_MAX:
+        return rows
+    rows = sorted(rows, key=lambda row: (row.always, max(row.active_at, row.receipts_at)), reverse=True)
+    return rows[:INDEX_ROWS_MAX]
+
+
 GROUP_TYPES = "group."
 """Entries whose type begins so change the roster; an activation reads them with their body."""
 

@@ -28,7 +28,7 @@ from typing import TextIO
 
 from storage import sqlite_schema as schema
 from storage.config import SqliteConfig
-from storage.rows import is_fenced, last_seqs, page
+from storage.rows import index_page, is_fenced, last_seqs, page
 from storage.store import (
     Answer,
     CellLoaded,
@@ -176,7 +176,7 @@ class SqliteStore:
     def _read_entries(self, query: ReadEntries) -> Answer:
         statement = schema.SELECT_ENTRIES if query.bodies else schema.SELECT_HEADS
         order = schema.DESCENDING if query.newest else schema.ASCENDING
-        bounds = max(query.from_seq, 0), min(query.to_seq, _INT64_MAX)
+        bounds = [min(max(seq, 0), _INT64_MAX) for seq in (query.from_seq, query.to_seq)]
         with closing(self._reader.execute(statement + order, (schema.key(query.conversation), *bounds))) as columns:
             return page(map(schema.entry_reader(query.conversation), columns), query)
 
@@ -199,7 +199,7 @@ class SqliteStore:
         rows = [schema.index_row(user, *columns) for columns in self._reader.execute(schema.SELECT_INDEX, key)]
         found: tuple[int, bytes] | None = self._reader.execute(schema.SELECT_USER, key).fetchone()
         row: UserRow | None = schema.user_row(user, *found) if found else None
-        return IndexLoaded(rows, row)
+        return IndexLoaded(index_page(rows), row)
 
     # ------------------------------------------------------------ opening
 

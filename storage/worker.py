@@ -44,6 +44,9 @@ class Asked(NamedTuple):
     n: int
     query: Query
 
+    def reply(self, answer: Answer) -> Reply:
+        return self.asker, Answered(self.n, answer)
+
 
 class WorkerCore:
     """See the module's docstring."""
@@ -131,9 +134,9 @@ class WorkerCore:
         self.asks_under_way += len(taken)
         return taken
 
-    def on_answer(self, asked: Asked, answer: Answer) -> Reply:
-        self.asks_under_way -= 1
-        return asked.asker, Answered(asked.n, answer)
+    def on_answered(self, count: int) -> None:
+        """``count`` of the queries taken are answered."""
+        self.asks_under_way -= count
 
     # ------------------------------------------------------------ peers
 

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage.memory import MemoryStore
+from storage.rows import INDEX_ROWS_MAX
 from storage.sqlite import SqliteStore
 from storage.store import (
     ACTIVATION_ENTRIES,
@@ -285,7 +286,7 @@ def test_a_range_of_just_the_limit_is_not_cut(store: Store) -> None:
     assert not read(store, 3, 900, limit=3, newest=False).cut
 
 
-@pytest.mark.parametrize("range_", [(5, 4), (-9, 0), (11, 20), (0, -1)])
+@pytest.mark.parametrize("range_", [(5, 4), (-9, 0), (11, 20), (0, -1), (1 << 63, 1 << 64)])
 def test_an_empty_range_has_no_entries(store: Store, range_: tuple[int, int]) -> None:
     put(store, *(entry(seq) for seq in range(1, 11)))
     assert read(store, *range_) == EntriesRead([], False)
@@ -359,6 +360,12 @@ def test_5000_rows_of_all_kinds_fit_in_one_commit(store: Store) -> None:
     assert len(index(store).rows) == 1_250
     assert len(load(store).members) == 1_250
     assert places(read(store, 1, 5_000, limit=5_000, bodies=False)) == [(i + 1, 1) for i in range(1_250)]
+
+
+def test_of_very_many_conversations_the_newest_and_those_marked_always_are_loaded(store: Store) -> None:
+    rows = [IndexRow(ALICE, f"{i:032x}", i, always=i < 5) for i in range(INDEX_ROWS_MAX + 10)]
+    put(store, *rows)
+    assert {row.active_at for row in index(store).rows} == {*range(5), *range(15, INDEX_ROWS_MAX + 10)}
 
 
 def test_opening_again_finds_everything(backend: Backend) -> None:

@@ -185,6 +185,9 @@ def test_past_its_bound_a_client_has_no_room_and_past_twice_of_it_raises() -> No
         client.write(entry(5), 0.0)
     client.on_frame(W1, Written([(n, STORED) for n in ns[2:]]), 0.0)
     assert len(client) == 2 and not client.has_room
+    client.on_frame(W1, Written([(ns[0], STORED)]), 0.0)
+    room_again = client.has_room
+    assert room_again
 
 
 def test_bytes_take_room_too() -> None:
@@ -220,8 +223,9 @@ def test_through_lost_frames_busy_workers_failing_stores_and_restarts_every_writ
         if (round_ := worker.take_round(now)) is not None:
             outcomes = store.commit(round_.writes)
             replies += worker.on_outcomes(round_, [UNKNOWN] * len(outcomes) if fate == "fail" else outcomes)
-        for asked in worker.take_asks(9):
-            replies.append(worker.on_answer(asked, ReadFailed("") if fate == "fail" else store.read(asked.query)))
+        asks = worker.take_asks(9)
+        replies += [asked.reply(ReadFailed("") if fate == "fail" else store.read(asked.query)) for asked in asks]
+        worker.on_answered(len(asks))
         for _, reply in replies:
             if fate != "lose":
                 for n, result in client.on_frame(name, reply, now):

@@ -110,7 +110,8 @@ def test_asks_are_answered_by_number_and_bounded_until_they_are() -> None:
     assert worker.on_ask(A, Ask(1, LoadCell())) == [] == worker.on_ask(B, Ask(1, LoadCell()))
     (first,) = worker.take_asks(1)
     assert worker.on_ask(A, Ask(2, LoadCell())) == [(A, StorageBusy(2, 50))]
-    assert worker.on_answer(first, CellLoaded(None)) == (A, Answered(1, CellLoaded(None)))
+    assert first.reply(CellLoaded(None)) == (A, Answered(1, CellLoaded(None)))
+    worker.on_answered(1)
     assert worker.on_ask(A, Ask(2, LoadCell())) == []
     assert [asked.asker for asked in worker.take_asks(9)] == [B, A]
 
