@@ -17,13 +17,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
-from directory.client import DirectoryClient, Expelled, MoveTakenBack, ReleaseAsked, TableChanged
 from homing import codes
 from homing import protocol as p
 from homing.ids import SLOTS
 from msgspec import Struct
 
-from directory.frames import DirectoryFrame, GoodBye, Released
+from directory.client import ClientEvent, DirectoryClient, Lost, MoveTakenBack, ReleaseAsked, TableChanged, ToDirectory
+from directory.frames import DirectoryFrame
 from directory.table import Delta, Table
 from node.core import frames as f
 from node.core.conversation import CLOSED, Conversation, ConversationFrame
@@ -173,8 +173,7 @@ class NodeCore:
         while self.timers and self.timers[0][0] <= now:
             heapq.heappop(self.timers)[2]()
         self.edge.tick()
-        for frame in self.directory.tick(now):
-            self._to_directory(frame)
+        self._to_directory(self.directory.tick(now))
         if now >= self.sweep_at:
             self._sweep()
         if now >= self.cell_look_at:
@@ -256,9 +255,10 @@ class NodeCore:
 
     def _begin(self, now: float) -> bool:
         """Whether this incarnation may still act at ``now``."""
-        if not self.ended and self.directory.lease_until is not None and now > self.directory.lease_until:
-            self.end("no renewal and no look at the cell row for a lease time")
         self.now = now
+        directory = self.directory
+        if directory.joined and now >= directory.lease_until and not self.ended:
+            self._on_directory_events(directory.check_lease(now))
         return not self.ended
 
     def _drain(self) -> None:
@@ -304,7 +304,7 @@ class NodeCore:
         elif kind in _STORAGE_TYPES:
             self._on_storage(event.incarnation, frame)
         elif kind in _DIRECTORY_TYPES:
-            self._on_directory(frame)
+            self._on_directory_events(self.directory.on_frame(event.incarnation, frame, self.now))
 
     def _on_acked(self, event: Acked) -> None:
         queue = self.tracked.get(event.incarnation)
@@ -315,10 +315,12 @@ class NodeCore:
     def _on_link_event(self, event: Event) -> None:
         match event:
             case PeerUp(peer):
+                self.directory.on_peer_up(peer.name, peer.incarnation, self.now)
                 self._open_window(peer.incarnation)
             case WindowOpen(incarnation):
                 self._open_window(incarnation)
             case PeerDown(incarnation):
+                self.directory.on_peer_down(incarnation)
                 self.tracked.pop(incarnation, None)
                 self.opening.pop(incarnation, None)
             case TableWanted(incarnation, base):
@@ -348,40 +350,39 @@ class NodeCore:
 
     # -------------------------------------------------------------- directory and table
 
-    def _to_directory(self, frame: Struct) -> None:
-        for target in self.directory.targets(self.mesh):
-            self.mesh.send(target, _encode(frame), self.now)
-
-    def _on_directory(self, frame: DirectoryFrame) -> None:
-        for event in self.directory.on_frame(frame, self.now):
-            self._on_directory_event(event)
+    def _to_directory(self, frames: list[ToDirectory]) -> None:
+        """What does not get through is said again at the next renewal, or when the directory asks again."""
+        for directory, frame in frames:
+            self.mesh.send(directory, _encode(frame), self.now)
 
     def _on_delta(self, data: bytes) -> None:
         try:
-            delta = _DELTA.decode(data)
-        except msgspec.MsgspecError:
-            return
-        for event in self.directory.on_delta(delta, self.now):
-            self._on_directory_event(event)
+            events = self.directory.on_delta(_DELTA.decode(data))
+        except (msgspec.MsgspecError, ValueError):
+            return  # it does not fit; whoever has a newer table is asked again
+        self._on_directory_events(events)
 
-    def _on_directory_event(self, event: TableChanged | Expelled | ReleaseAsked | MoveTakenBack) -> None:
-        match event:
-            case TableChanged(_, new):
-                self._on_table(new)
-            case Expelled():
-                self.end("expelled by the directory")
-            case ReleaseAsked(move, slots):
-                self.frozen[move] = frozenset(slots)
-                # A directory that forgot the move cannot take it back. Going on is always safe: the fence decides whose entries count.
-                self.at(self.now + self.limits.move_s, lambda: self._thaw(move))
-                self._rest()
-            case MoveTakenBack(move):
-                self._thaw(move)
+    def _on_directory_events(self, events: list[ClientEvent]) -> None:
+        for event in events:
+            match event:
+                case TableChanged(_, new):
+                    self._on_table(new)
+                case Lost(reason):
+                    self.end(reason)
+                case ReleaseAsked(move, runs):
+                    self._release(move, runs)
+                case MoveTakenBack(move):
+                    self._thaw(move)
+
+    def _release(self, move: int, runs: list[tuple[int, int]]) -> None:
+        if move not in self.frozen:
+            self.frozen[move] = frozenset(slot for first, count in runs for slot in range(first, first + count))
+            # A directory that forgot the move cannot take it back. Going on is always safe: the fence decides whose entries count.
+            self.at(self.now + self.limits.move_s, lambda: self._thaw(move))
+        self._rest()
 
     def _on_table(self, table: Table) -> None:
         gone = self.members - table.by_incarnation.keys()
-        if self.me in gone:
-            return self.end("not in the table any more")
         self.epoch = table.epoch
         self.members = frozenset(table.by_incarnation)
         self.owners = [NOBODY if o >= len(table.members) else table.members[o].incarnation for o in table.owners]
@@ -424,6 +425,8 @@ class NodeCore:
     def _rest(self) -> None:
         """Freezes what is being moved; tells the directory when it is at rest."""
         for move, slots in list(self.frozen.items()):
+            if move < 0:
+                continue
             inside = [c for id_, c in list(self.conversations.items()) if int(id_[:4], 16) >> 2 in slots]
             for conversation in inside:
                 conversation.freeze()
@@ -433,7 +436,7 @@ class NodeCore:
             if waiting:
                 self.at(self.now + self.limits.ask_again_s, self._rest)
             else:
-                self._to_directory(Released(move))
+                self._to_directory(self.directory.released(move))
 
     def _forget_moves(self) -> None:
         """Moves whose slots have gone to their new owner are over."""
@@ -468,7 +471,7 @@ class NodeCore:
         unstored = any(mailbox.unstored for mailbox in self.mailboxes.values())
         if (resting and not unstored) or self.now - self.draining_since > self.limits.drain_s:
             self.good_bye_said = True
-            self._to_directory(GoodBye(self.me))
+            self._to_directory(self.directory.good_bye())
         else:
             self.at(self.now + self.limits.ask_again_s / 2, lambda: None)
 
@@ -538,5 +541,4 @@ class NodeCore:
 
     def _on_cell(self, answer: Answer, asked_at: float) -> None:
         if isinstance(answer, CellLoaded) and answer.cell is not None:
-            for event in self.directory.on_cell_seen(self.me in answer.cell.live, asked_at, self.now):
-                self._on_directory_event(event)
+            self._on_directory_events(self.directory.on_cell_seen(self.me in answer.cell.live, asked_at))
