@@ -5,11 +5,11 @@ Every process of a cluster reads the same section, for both sides of a lease mus
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 
 class DirectoryConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """Times in seconds of the monotonic clock. ``check`` says which relations must hold."""
+    """Times in seconds of the monotonic clock. ``problems`` says which relations do not hold."""
 
     lease_s: float = 2.0
     """Silence after which a process is taken out of the cluster, and after which it must say nothing more. Short, for users of a dead node
@@ -18,16 +18,22 @@ class DirectoryConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Interval of renewals: five in a lease, so that four may be lost or late."""
     cell_look_s: float = 1.0
     """How often a process looks at the cell row instead while no directory answers: twice a lease, and cheap for the store."""
+    directories: dict[str, str] = field(default_factory=lambda: {"directory-1": "tcp://127.0.0.1:7500"})
+    """Name → mesh endpoint of the one to three directories. Each listens at its own; everybody else connects to all of them."""
+    name: str = "directory-1"
+    """Which of them this process is (for the directory alone)."""
     http_host: str = "127.0.0.1"
     """Address of the discovery HTTP; only this machine unless told otherwise."""
     http_port: int = 7400
     """Port of the discovery HTTP; 0 takes a free one."""
-    endpoint: str = "tcp://127.0.0.1:7450"
-    """Where the directory's ROUTER listens, and what its peers connect to."""
+    keys: str = "keys/curve"
+    """Directory of the CURVE keys and the allow list."""
     database: str = "sqlite:///directory.db"
     """SQLAlchemy URL of the relational database that holds the row."""
-    replicas: int = 1
-    """How many directories share the row, 1 to 3. A single one leads at once; several wait for the leader's lease."""
+    database_timeout_s: float = 5.0
+    """How long a statement may wait for the database before it counts as failed."""
+    log_level: str = "info"
+    """debug, info, warning or error."""
     leader_lease_s: float = 3.0
     """With several replicas: how long the row may go unbeaten before another replica takes over, and after which a leader that could
     not beat it answers no renewals. Longer than a lease, for a take-over changes nothing for those whose nodes are well."""
@@ -54,27 +60,31 @@ class DirectoryConfig(Struct, frozen=True, forbid_unknown_fields=True):
     members_max: int = 1_000
     """Live processes in a cluster. The mesh is full: beyond this it costs more than it carries."""
 
-    def check(self) -> None:
-        """Raises:
-        ValueError: a relation does not hold; the message names the keys.
-        """
-        for holds, message in (
-            (self.renew_s > 0, "directory.renew_s must be positive"),
-            (self.lease_s >= 3 * self.renew_s, "directory.lease_s must be at least 3 x directory.renew_s"),
-            (0 < self.cell_look_s <= self.lease_s / 2, "directory.cell_look_s must be at most half of directory.lease_s"),
-            (1 <= self.replicas <= 3, "directory.replicas must be 1 to 3"),
-            (self.leader_lease_s >= self.lease_s, "directory.leader_lease_s must be at least directory.lease_s"),
-            (0 < self.beat_s <= 30, "directory.beat_s must be at most 30"),
-            (self.expected_nodes >= 0, "directory.expected_nodes must not be negative"),
-            (self.settle_s >= 0, "directory.settle_s must not be negative"),
-            (8 <= self.move_slots_max <= 1024, "directory.move_slots_max must be 8 to 1024"),
-            (self.move_s > 0 and self.move_retry_s > 0, "directory.move_s and directory.move_retry_s must be positive"),
-            (self.move_pause_s >= 0, "directory.move_pause_s must not be negative"),
-            (self.moves_in_flight_max >= 1, "directory.moves_in_flight_max must be at least 1"),
-            (self.retry_s > 0, "directory.retry_s must be positive"),
-            (self.forget_s >= 0, "directory.forget_s must not be negative"),
-            (1 <= self.members_max <= 10_000, "directory.members_max must be 1 to 10000"),
-            (0 <= self.http_port <= 65_535, "directory.http_port must be 0 to 65535"),
-        ):
-            if not holds:
-                raise ValueError(message)
+    @property
+    def replicas(self) -> int:
+        """How many directories share the row. A single one leads at once; several wait for the leader's lease."""
+        return len(self.directories)
+
+    def problems(self, path: str = "directory") -> list[str]:
+        """Relations that do not hold, as sentences that name the keys."""
+        rules = (
+            (self.renew_s > 0, "renew_s must be positive"),
+            (self.lease_s >= 3 * self.renew_s, f"lease_s must be at least 3 x {path}.renew_s"),
+            (0 < self.cell_look_s <= self.lease_s / 2, f"cell_look_s must be at most half of {path}.lease_s"),
+            (1 <= self.replicas <= 3, "directories must be 1 to 3"),
+            (self.leader_lease_s >= self.lease_s, f"leader_lease_s must be at least {path}.lease_s"),
+            (0 < self.beat_s <= 30, "beat_s must be at most 30"),
+            (self.expected_nodes >= 0, "expected_nodes must not be negative"),
+            (self.settle_s >= 0, "settle_s must not be negative"),
+            (8 <= self.move_slots_max <= 1024, "move_slots_max must be 8 to 1024"),
+            (self.move_s > 0, "move_s must be positive"),
+            (self.move_retry_s > 0, "move_retry_s must be positive"),
+            (self.move_pause_s >= 0, "move_pause_s must not be negative"),
+            (self.moves_in_flight_max >= 1, "moves_in_flight_max must be at least 1"),
+            (self.retry_s > 0, "retry_s must be positive"),
+            (self.forget_s >= 0, "forget_s must not be negative"),
+            (1 <= self.members_max <= 10_000, "members_max must be 1 to 10000"),
+            (0 <= self.http_port <= 65_535, "http_port must be 0 to 65535"),
+            (self.database_timeout_s > 0, "database_timeout_s must be positive"),
+        )
+        return [f"{path}.{text}" for holds, text in rules if not holds]

@@ -32,6 +32,8 @@ class Renewed(Struct, array_like=True, frozen=True, tag=41):
     time: int
     """Cluster time, ms, when the directory answered."""
     epoch: int
+    since: int = 0
+    """The epoch at which this directory began to lead. Who has that table knows what became of the moves that a former one asked for."""
 
 
 class Publish(Struct, array_like=True, frozen=True, tag=42):

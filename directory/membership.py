@@ -1,6 +1,6 @@
 """Who is in the cluster and who owns what: the directory's core, without I/O (``design.md`` §5).
 
-Owns the judgement of who is alive, the next table, and the order of steps in which it becomes valid. Must not know sockets, the
+Owns the next table, and the order of steps in which it becomes valid; the roll (``roll.py``) judges who lives. Must not know sockets, the
 database or the store: it answers events with effects (``events.py``), and the outcome of an effect comes back as an event.
 
 A change takes three steps, one change at a time: **commit** the row (compare-and-set on the epoch), write the **cell row** and see it
@@ -11,15 +11,9 @@ Laws:
       or has released them.
     * An epoch is published by one directory only: who committed it.
     * Slots of a live node change their owner only after that node released them.
-    * An incarnation that was taken out never comes back.
-    * A directory that stood still gives everybody the time that it lost.
 """
 
 from __future__ import annotations
-
-from collections import OrderedDict
-
-from msgspec import Struct
 
 from directory import slots
 from directory.clock import DirectoryClock
@@ -52,28 +46,8 @@ from directory.events import (
 )
 from directory.frames import Expelled, GoodBye, MoveOff, Release, Released, Renew, Renewed
 from directory.moves import Moves
+from directory.roll import Alive, Roll
 from directory.table import NOBODY, Member, Table
-
-BEATS_MISSED = 1.5
-"""Renewal intervals without a renewal that, together with a broken connection, are enough."""
-GONE_MAX = 4_096
-"""Incarnations remembered as taken out, so that one that wakes up hears it. Older ones are told by ``Renew.joined``."""
-
-
-class Alive(Struct):
-    """What the leader knows of a live process."""
-
-    member: Member
-    seen_at: float
-    """When it last renewed, or was granted time."""
-    joined_ms: int
-    cut_at: float | None = None
-    """When its connection broke, if it has not renewed since."""
-    bad_since: float | None = None
-    """Since when it says that it cannot reach storage."""
-    ready: bool = False
-    sessions: int = 0
-    epoch: int = 0
 
 
 class MembershipCore:
@@ -85,15 +59,15 @@ class MembershipCore:
     """
 
     def __init__(self, me: Member, config: DirectoryConfig) -> None:
-        config.check()
+        if problems := config.problems():
+            raise ValueError("; ".join(problems))
         self.me = me
         self.config = config
         self.clock = DirectoryClock()
         self.published = Table.empty()
         """The newest table that somebody published, as far as known here."""
         self.row: Row | None = None
-        self.alive: dict[str, Alive] = {}
-        self.gone: OrderedDict[str, str] = OrderedDict()
+        self.roll = Roll(config)
         self.moves = Moves(config)
         self._effects: list[Effect] = []
         self._busy = ""
@@ -115,14 +89,12 @@ class MembershipCore:
         self._cell_epoch = -1
         self._epoch_floor = 0
         self._settle_from: float | None = None
-        self._expiry_at = 0.0
         self._last_now: float | None = None
         self._poll_at = 0.0
         self._beat_at = 0.0
         self._beat_ok_at = 0.0
         self._beat_seen: tuple[str, int, int] = ("", -1, -1)
         self._beat_seen_at = 0.0
-        self._forget: dict[str, float] = {}
 
     # ------------------------------------------------------------ what others may ask
 
@@ -142,14 +114,16 @@ class MembershipCore:
 
     def workers(self) -> list[Member]:
         """The storage workers to write the cell row through: those that renew, or else those of the last table."""
-        here = [a.member for a in self.alive.values() if a.member.role == "storage"]
+        here = [a.member for a in self.roll.alive.values() if a.member.role == "storage"]
         return here or self.published.role("storage")
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Takes one event in; the effects are to be carried out in their order."""
-        self._grant_lost_time(now)
+        self._last_now = now
+        if gap_s := self.roll.grant_lost_time(now):
+            self._note("stood_still", gap_s=round(gap_s, 3))
         self._on(event, now)
-        if now >= self._expiry_at:
+        if self.leading and self.roll.due(now):
             self._judge(now)
         self._advance(now)
         effects, self._effects = self._effects, []
@@ -160,9 +134,9 @@ class MembershipCore:
         if self._last_now is None:
             return None
         # Ticks come at least once per renewal interval, for the absence of ticks is how this process notices that it stood still.
-        times = [self._last_now + self.config.renew_s, *self._forget.values()]
+        times = [self._last_now + self.config.renew_s]
         if self.leading:
-            times.append(self._expiry_at)
+            times.append(self.roll.next_deadline())
         if self._wait_until > self._last_now:
             times.append(self._wait_until)
         elif self.leading and not self._busy:
@@ -181,7 +155,7 @@ class MembershipCore:
             case MemberFrame():
                 self._on_member(event.incarnation, event.frame, now)
             case Disconnected():
-                self._on_disconnected(event.incarnation, now)
+                self.roll.disconnected(event.incarnation, now)
             case TableSeen():
                 self._on_table_seen(event, now)
             case RowLoaded():
@@ -215,55 +189,37 @@ class MembershipCore:
             case GoodBye():
                 self._take_out(incarnation, "good-bye", now)
             case Released():
-                if not self.moves.released(frame.move, incarnation):
-                    self._send(incarnation, MoveOff(frame.move))
-                else:
+                if self.moves.released(frame.move, incarnation):
                     self._changed = True
+                else:
+                    self._give_back(incarnation, frame.move)
 
     def _on_renew(self, frame: Renew, now: float) -> None:
         incarnation = frame.member.incarnation
-        alive = self.alive.get(incarnation)
-        if alive is None:
-            alive = self._join(frame, now)
-            if alive is None:
-                return
-        self._epoch_floor = max(self._epoch_floor, frame.epoch)
-        well = frame.storage_ok and alive.bad_since is not None
-        if well or (alive.ready, alive.member) != (frame.ready, frame.member):
+        if incarnation not in self.roll.alive and not self._join(frame, now):
+            return
+        if self.roll.renew(frame, now):
             self._changed = self._rebalance = True
-        alive.member, alive.ready, alive.sessions, alive.epoch = frame.member, frame.ready, frame.sessions, frame.epoch
-        alive.seen_at, alive.cut_at = now, None
-        if frame.storage_ok:
-            alive.bad_since = None
-        elif alive.bad_since is None:
-            alive.bad_since = now
-            self._expiry_at = min(self._expiry_at, now + self.config.lease_s)
+        self._epoch_floor = max(self._epoch_floor, frame.epoch)
         if self._may_answer(now):
-            self._send(incarnation, Renewed(frame.n, self.clock.time_ms(now), self.published.epoch))
+            self._send(incarnation, Renewed(frame.n, self.clock.time_ms(now), self.published.epoch, self.moves.term))
 
-    def _join(self, frame: Renew, now: float) -> Alive | None:
+    def _join(self, frame: Renew, now: float) -> bool:
         member = frame.member
-        if member.incarnation in self.gone or frame.joined:
+        if member.incarnation in self.roll.gone or frame.joined:
             self._send(member.incarnation, Expelled(member.incarnation))
-            return None
-        if len(self.alive) >= self.config.members_max:
-            self._note("cluster_full", incarnation=member.incarnation, members=len(self.alive))
-            return None
-        for other in [a.member for a in self.alive.values() if a.member.name == member.name]:
-            self._take_out(other.incarnation, "superseded", now)
-        alive = self.alive[member.incarnation] = Alive(member, now, self.clock.time_ms(now))
-        self._expiry_at = min(self._expiry_at, now + self.config.lease_s)
+            return False
+        if len(self.roll.alive) >= self.config.members_max:
+            self._note("cluster_full", incarnation=member.incarnation, members=len(self.roll.alive))
+            return False
+        for older in self.roll.named(member.name):
+            self._take_out(older, "superseded", now)
+        self.roll.join(member, self.clock.time_ms(now), now)
         self._changed = self._rebalance = True
         if member.role == "storage":
             self._wait_until = 0.0  # Perhaps this is what the cell row waits for.
         self._note("joined", incarnation=member.incarnation, role=member.role)
-        return alive
-
-    def _on_disconnected(self, incarnation: str, now: float) -> None:
-        alive = self.alive.get(incarnation)
-        if alive is not None:
-            alive.cut_at = now
-            self._expiry_at = min(self._expiry_at, self._dead_at(alive))
+        return True
 
     def _on_table_seen(self, event: TableSeen, now: float) -> None:
         try:
@@ -313,19 +269,18 @@ class MembershipCore:
         if not self._forced:
             self._note("taking_over", epoch=row.epoch, leader=row.leader)
         self._forced = self._changed = self._rebalance = True
-        self.alive = {
-            m.incarnation: Alive(m, now, row.joined.get(m.incarnation, 0), ready=row.table.slots_of(m.incarnation) > 0)
-            for m in row.table.members
-            if m.role != "directory" and m.incarnation not in self.gone
-        }
-        self._expiry_at = now + self.config.lease_s
+        known = (m for m in row.table.members if m.role != "directory")
+        # Whoever has slots counts as ready until he is heard.
+        here = (Alive(m, now, row.joined.get(m.incarnation, 0), ready=row.table.slots_of(m.incarnation) > 0) for m in known)
+        self.roll.restore(here, now)
         self._settle_from = None
         self._after_publish.clear()
 
     def _follow(self, was_leading: bool, now: float) -> None:
         if was_leading:
             self._note("stepped_down", leader=self._beat_seen[0])
-        self.alive, self._forced = {}, False
+        self.roll.restore([], now)
+        self._forced = False
         self.moves.begin_term(0)
         self._after_publish.clear()
         self._poll_at = now + min(self.config.beat_s, self.config.leader_lease_s / 3)
@@ -340,9 +295,8 @@ class MembershipCore:
         self._beat_ok_at, self._beat_at = now, now + self._beat_interval()
         if took_over:
             self.moves.begin_term(epoch)
-            self._calm_at = self._expiry_at = now + self.config.lease_s
-            for alive in self.alive.values():
-                alive.seen_at = now
+            self._calm_at = now + self.config.lease_s
+            self.roll.grant_lease(now)
         self._finish_moves(now)
         self._rebalance = True
 
@@ -369,62 +323,20 @@ class MembershipCore:
 
     # ------------------------------------------------------------ who is alive
 
-    def _grant_lost_time(self, now: float) -> None:
-        """A gap between two events longer than ticks allow means that this process stood still, and renewals wait to be read."""
-        gap = 0.0 if self._last_now is None else now - self._last_now
-        self._last_now = now
-        if gap <= BEATS_MISSED * self.config.renew_s:
-            return
-        for alive in self.alive.values():
-            alive.seen_at += gap
-            alive.cut_at = None if alive.cut_at is None else alive.cut_at + gap
-            alive.bad_since = None if alive.bad_since is None else alive.bad_since + gap
-        self._note("stood_still", gap_s=round(gap, 3))
-
-    def _dead_at(self, alive: Alive) -> float:
-        silent = alive.seen_at + self.config.lease_s
-        if alive.cut_at is None:
-            return silent
-        return min(silent, max(alive.cut_at, alive.seen_at + BEATS_MISSED * self.config.renew_s))
-
-    def _is_cut_off(self, alive: Alive, now: float) -> bool:
-        """Whether it could not reach storage for a lease time, while another node can."""
-        if alive.bad_since is None or now - alive.bad_since < self.config.lease_s:
-            return False
-        return any(a.bad_since is None and a.member.role == "node" for a in self.alive.values())
-
     def _judge(self, now: float) -> None:
-        """Takes out who is silent, and finds when to look again."""
-        if not self.leading:
-            self._expiry_at = now + self.config.renew_s
-            return
-        for alive in list(self.alive.values()):
-            incarnation = alive.member.incarnation
-            if self._dead_at(alive) <= now:
-                self._take_out(incarnation, "silent" if alive.cut_at is None else "disconnected", now)
-            elif self._is_cut_off(alive, now):
-                self._changed = self._rebalance = True
-                late = alive.bad_since is not None and now - alive.bad_since >= self.config.lease_s + self.config.move_s
-                if late and self.row is not None and self.row.table.slots_of(incarnation):
-                    self._take_out(incarnation, "cannot reach storage", now)
-        self._expiry_at = min((self._look_again_at(a, now) for a in self.alive.values()), default=now + self.config.lease_s)
-
-    def _look_again_at(self, alive: Alive, now: float) -> float:
-        times = [self._dead_at(alive)]
-        if alive.bad_since is not None:
-            over = alive.bad_since + self.config.lease_s
-            times.append(over if over > now else now + self.config.renew_s)
-        return min(times)
+        """Takes out who is silent, and who cannot even release what he cannot serve."""
+        dead, cut_off = self.roll.judge(now)
+        for incarnation, reason in dead:
+            self._take_out(incarnation, reason, now)
+        for incarnation in cut_off:
+            self._changed = self._rebalance = True
+            if self.row is not None and self.row.table.slots_of(incarnation) and self.roll.is_hopeless(incarnation, now):
+                self._take_out(incarnation, "cannot reach storage", now)
 
     def _take_out(self, incarnation: str, reason: str, now: float) -> None:
-        alive = self.alive.pop(incarnation, None)
-        if alive is None:
+        if not self.roll.remove(incarnation, reason, now):
             return
-        self.gone[incarnation] = reason
-        while len(self.gone) > GONE_MAX:
-            self.gone.popitem(last=False)
         self.moves.drop(incarnation)
-        self._forget[incarnation] = now + self.config.forget_s
         self._changed = self._rebalance = True
         self._note("taken_out", incarnation=incarnation, reason=reason)
         if reason != "good-bye":
@@ -433,7 +345,7 @@ class MembershipCore:
     # ------------------------------------------------------------ the steps
 
     def _advance(self, now: float) -> None:
-        self._close_links(now)
+        self._effects += [Forget(incarnation, reason) for incarnation, reason in self.roll.forgettable(now)]
         if self._busy or now < self._wait_until:
             return
         if self._reload or (self.row is not None and not self.leading and not self._forced and now >= self._poll_at):
@@ -475,7 +387,7 @@ class MembershipCore:
             return
         epoch = max(self.row.epoch, self._epoch_floor) + 1
         table = slots.build(self.row.table, members, owners, epoch)
-        joined = {i: a.joined_ms for i, a in self.alive.items()}
+        joined = {i: a.joined_ms for i, a in self.roll.alive.items()}
         row = Row(epoch, table, self.me.incarnation, self.row.beat + 1, self.clock.time_ms(now), joined)
         self._pending, self._busy = row, "commit"
         self._pending_moves |= {m.number for m in self.moves.at_rest()}
@@ -484,15 +396,14 @@ class MembershipCore:
     def _members(self) -> tuple[Member, ...]:
         """The live processes, those of the last table first and in its order: indexes move as little as possible."""
         assert self.row is not None
-        here = {self.me.incarnation: self.me} | {i: a.member for i, a in self.alive.items()}
+        here = {self.me.incarnation: self.me} | {i: a.member for i, a in self.roll.alive.items()}
         known = [m.incarnation for m in self.row.table.members if m.incarnation in here]
         return tuple(here[i] for i in dict.fromkeys([*known, *here]))
 
     def _homes(self, now: float) -> list[str]:
         """Per group who should own it; empty: nobody may be given any now."""
-        nodes = [a.member for a in self.alive.values() if a.member.role == "node" and a.ready and a.member.weight > 0]
-        well = [m for m in nodes if not self._is_cut_off(self.alive[m.incarnation], now)]
-        return slots.plan(well) if self._is_settled(len(well), now) else []
+        fit = self.roll.fit(now)
+        return slots.plan(fit) if self._is_settled(len(fit), now) else []
 
     def _is_settled(self, nodes: int, now: float) -> bool:
         """A new cluster waits a little, so that its first table has all of its nodes."""
@@ -517,7 +428,7 @@ class MembershipCore:
         homes = self._homes(now)
         at_rest = {g for m in self.moves.at_rest() for g in m.groups}
         for group, owner in enumerate(owners):
-            if owner not in self.alive:
+            if owner not in self.roll.alive:
                 owners[group] = homes[group] if homes else ""
             elif homes and group in at_rest:
                 owners[group] = homes[group]
@@ -536,14 +447,13 @@ class MembershipCore:
         homes = self._homes(now)
         wanted: dict[tuple[str, str], list[int]] = {}
         for group, (owner, home) in enumerate(zip(slots.owners(self.row.table), homes, strict=False)):
-            if owner != home and owner in self.alive:
+            if owner != home and owner in self.roll.alive:
                 wanted.setdefault((owner, home), []).append(group)
         for move in self.moves.ask(wanted, now):
             self._send(move.old, Release(move.number, slots.runs_of(move.groups), move.to))
 
     def _finish_moves(self, now: float) -> None:
-        """The row has decided about the released batches: what stayed with its owner, the owner takes back. It hears so after the table,
-        for until then it would take back what is no longer its own."""
+        """The row has decided about the released batches: what stayed with its owner, the owner takes back."""
         assert self.row is not None
         self._pending_moves = frozenset()
         owners = slots.owners(self.row.table)
@@ -553,8 +463,13 @@ class MembershipCore:
                 self.moves.done(move.number, now)
                 self._rebalance = True
                 if stayed:
-                    back = SendTo(move.old, MoveOff(move.number))
-                    (self._after_publish if self.row.epoch > self.published.epoch else self._effects).append(back)
+                    self._give_back(move.old, move.number)
+
+    def _give_back(self, old: str, number: int) -> None:
+        """``old`` takes back what the table leaves it of a batch; after the table, for before it would take what is no longer its own."""
+        assert self.row is not None
+        back = SendTo(old, MoveOff(number))
+        (self._after_publish if self.row.epoch > self.published.epoch else self._effects).append(back)
 
     def _take_back_late_moves(self, now: float) -> None:
         for move in self.moves.overdue(self._pending_moves, now):
@@ -570,11 +485,6 @@ class MembershipCore:
         self._beat_at = now + self._beat_interval()
         self.row = Row(self.row.epoch, self.row.table, self.row.leader, self.row.beat + 1, self.clock.time_ms(now), self.row.joined)
         self._effects.append(Beat(self.me.incarnation, self.row.beat, self.row.cluster_time))
-
-    def _close_links(self, now: float) -> None:
-        for incarnation in [i for i, at in self._forget.items() if at <= now]:
-            del self._forget[incarnation]
-            self._effects.append(Forget(incarnation, self.gone.get(incarnation, "gone")))
 
     def _send(self, incarnation: str, frame: Renewed | Expelled | Release | MoveOff) -> None:
         self._effects.append(SendTo(incarnation, frame))

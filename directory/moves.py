@@ -17,6 +17,14 @@ from msgspec import Struct
 from directory.config import DirectoryConfig
 from directory.slots import GROUP_SLOTS
 
+NUMBER_BITS = 20
+"""A directory asks for at most a million batches in one term."""
+
+
+def term_of(number: int) -> int:
+    """The epoch at which the directory that asked for the batch took over."""
+    return number >> NUMBER_BITS
+
 
 class Move(Struct):
     number: int
@@ -36,6 +44,8 @@ class Moves:
         self._by_old: dict[str, Move] = {}
         self._not_before: dict[str, float] = {}
         self._next = 0
+        self.term = 0
+        """The epoch at which this directory took over; 0: it does not lead."""
 
     def __len__(self) -> int:
         return len(self._by_number)
@@ -45,7 +55,8 @@ class Moves:
         self._by_number.clear()
         self._by_old.clear()
         self._not_before.clear()
-        self._next = epoch << 20
+        self.term = epoch
+        self._next = epoch << NUMBER_BITS
 
     def ask(self, wanted: Mapping[tuple[str, str], Sequence[int]], now: float) -> list[Move]:
         """Starts what may start now.

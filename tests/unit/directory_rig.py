@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from homing.ids import SLOTS
+
 from directory.config import DirectoryConfig
 from directory.events import (
     Beat,
@@ -31,6 +33,7 @@ from directory.events import (
 )
 from directory.frames import GoodBye, MoveOff, Release, Released, Renew
 from directory.membership import MembershipCore
+from directory.slots import plan
 from directory.table import Member, Table
 
 LEASE, RENEW = 2.0, 0.4
@@ -220,6 +223,28 @@ class Rig:
         core = self.core
         busy = [g for m in core.moves._by_number.values() for g in m.groups]
         assert len(busy) == len(set(busy)), "a slot is in two batches"
-        assert all(i not in core.alive for i in core.gone), "somebody taken out came back"
-        names = [a.member.name for a in core.alive.values()]
+        assert all(i not in core.roll.alive for i in core.roll.gone), "somebody taken out came back"
+        names = [a.member.name for a in core.roll.alive.values()]
         assert len(names) == len(set(names)), "two incarnations of one name are alive"
+
+
+A, B, C, D = (member(n) for n in "abcd")
+WORKER = member("worker", role="storage")
+
+
+def cluster(*nodes: Member, **config: Any) -> Rig:
+    """A settled cluster; what led to it is forgotten."""
+    rig = Rig(**{"expected_nodes": len(nodes), "settle_s": 5.0} | config).start()
+    rig.join(WORKER)
+    for n in nodes:
+        rig.join(n)
+    rig.run(2 * LEASE)
+    assert rig.core.settled and planned(rig, *nodes)
+    rig.effects.clear()
+    return rig
+
+
+def planned(rig: Rig, *nodes: Member) -> bool:
+    """Whether each of ``nodes`` owns exactly what it should."""
+    homes = plan(nodes)
+    return all(rig.table.owner(slot) == homes[slot // 8] for slot in range(0, SLOTS, 8))
