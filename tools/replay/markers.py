@@ -41,10 +41,10 @@ def bare(text: str) -> str:
 
 def kind_of(text: str, apple: bool) -> Kind:
     """What the text after a sender's name is. ``apple``: the file is of the iOS form."""
+    if is_deleted(text):  # first: Arabic says "removed" of both
+        return "deleted"
     if is_media(text):
         return "media"
-    if is_deleted(text):
-        return "deleted"
     if apple and text.startswith(SERVICE_MARK) and "\n" not in text:
         return "system"
     if apple and is_encryption_notice(text):
@@ -86,7 +86,7 @@ def _is_unmarked(first: str) -> bool:
     words = first.split()
     if not 2 <= len(words) <= 4:
         return False
-    return fold_words(first).startswith(NOUNS) and has_stem(words[-1], OMITTED)
+    return fold(first).startswith(NOUNS) and has_stem(words[-1], OMITTED)
 
 
 def is_deleted(text: str) -> bool:

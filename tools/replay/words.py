@@ -41,6 +41,10 @@ def _stems(table: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(stem if stem[1:2] < "\u0590" else stem[1:] for stem in stems))
 
 
+def _prefixes(table: str) -> tuple[str, ...]:
+    return tuple(map(fold, _entries(table)))
+
+
 def _folded(table: str) -> frozenset[str]:
     return frozenset(map(fold, _entries(table)))
 
@@ -88,7 +92,7 @@ MEDIA = _stems(
     """
 )
 # What is left out: the nouns of iOS, needed only where the mark U+200E got lost.
-NOUNS = _stems(
+NOUNS = _prefixes(
     """
     image|photo|video|audio|sticker|gif|document|contact card|voice message|bild|foto|kontaktkarte|dokument|audiodatei
     sprachnachricht|imagen|vídeo|documento|tarjeta de contacto|vidéo|fiche contact|carte de contact|immagine|scheda contatto|imagem
