@@ -84,6 +84,8 @@ class NodeCore:
         self.effects: list[Effect] = []
         self.owners: list[str] = [NOBODY] * SLOTS
         self.members: frozenset[str] = frozenset()
+        self.slots_owned = 0
+        self.counts = {"rows_written": 0, "reads_asked": 0}
         self.conversations: dict[str, Conversation] = {}
         self.mailboxes: dict[str, Mailbox] = {}
         self.edge = Edge(self, mesh.me.name)
@@ -230,9 +232,11 @@ class NodeCore:
         self.opening.setdefault(incarnation, {})[key] = again
 
     def write(self, row: Row, done: Callable[[Outcome, T], None], what: T) -> None:
+        self.counts["rows_written"] += 1
         self.writes[self.storage.write(row, self.now)] = (done, what)
 
     def ask(self, query: Query, done: Callable[[Answer], None]) -> None:
+        self.counts["reads_asked"] += 1
         self.asks[self.storage.ask(query, self.now)] = done
 
     def at(self, when: float, call: Callable[[], None]) -> None:
@@ -386,6 +390,7 @@ class NodeCore:
         self.epoch = table.epoch
         self.members = frozenset(table.by_incarnation)
         self.owners = [NOBODY if o >= len(table.members) else table.members[o].incarnation for o in table.owners]
+        self.slots_owned = self.owners.count(self.me)
         for member in table.members:
             if member.incarnation != self.me:
                 self.mesh.connect(member.name, member.endpoint, self.now, member.incarnation)

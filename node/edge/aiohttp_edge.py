@@ -45,7 +45,7 @@ class AiohttpConnection:
         self._code = CLOSE_ABNORMAL
 
     def send(self, data: bytes) -> None:
-        if self._closing:
+        if self._closing or self._transport.is_closing():
             return
         size = len(data)
         if size < 126:
@@ -68,7 +68,7 @@ class AiohttpConnection:
             self._edge.spawn(self._socket.close(code=code, message=reason.encode()[:123].decode(errors="ignore").encode()))
 
     def ping(self) -> None:
-        if not self._closing:
+        if not self._closing and not self._transport.is_closing():
             self._transport.write(_PING)
 
     def cut(self, code: int) -> None:

@@ -1,0 +1,94 @@
+"""A node's HTTP beside the WebSocket: health, metrics, discovery, and what operators look at (``/debug``, this machine only)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from homing import codes
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from node.edge.tokens import TokenChecker, TokenError
+from router.ops import Ops, process_registry
+
+if TYPE_CHECKING:
+    from node.core.node import NodeCore
+    from node.gateway import Gateway
+
+STORAGE_STUCK_S = 2.0
+"""Storage counts as unreachable when the same request has waited this long."""
+
+
+class NodeMetrics(Collector):
+    """What ``/metrics`` tells of a node; read at each scrape, nothing is counted twice."""
+
+    def __init__(self, core: NodeCore, gateway: Gateway) -> None:
+        self.core, self.gateway = core, gateway
+
+    def collect(self) -> Iterator[Metric]:
+        core, counts = self.core, self.gateway.counts
+        gauges = {
+            "sessions": ("Signed-in sessions", len(core.edge.sessions)),
+            "mailboxes": ("Mailboxes in memory", len(core.mailboxes)),
+            "conversations": ("Active conversations", len(core.conversations)),
+            "storage_pending": ("Writes and reads without an answer", len(core.storage)),
+            "unsaid_entries": ("Entries that are not said yet", sum(len(c.pending) for c in core.conversations.values())),
+            "unsettled_entries": ("Entries not in every home's hand", sum(len(c.speech.unsettled) for c in core.conversations.values())),
+            "table_epoch": ("Epoch of the slot table", core.epoch),
+            "slots": ("Slots owned", core.slots_owned),
+        }
+        for name, (text, value) in gauges.items():
+            yield GaugeMetricFamily(f"homing_node_{name}", text, value)
+        for name in counts:
+            yield CounterMetricFamily(f"homing_node_{name}", f"Client {name.replace('_', ' ')}", counts[name])
+        for name, value in core.counts.items():
+            yield CounterMetricFamily(f"homing_node_{name}", f"Node {name.replace('_', ' ')}", value)
+        for name, value in core.mesh.counters.items():
+            yield CounterMetricFamily(f"homing_mesh_dropped_{name}", f"Packets dropped: {name}", value)
+        yield from self._links()
+
+    def _links(self) -> Iterator[Metric]:
+        stats = self.core.mesh.stats()
+        sent = CounterMetricFamily("homing_mesh_frames_sent", "Frames given to links", labels=["peer"])
+        window = GaugeMetricFamily("homing_mesh_window_frames", "Frames not acknowledged", labels=["peer"])
+        for incarnation, link in stats.items():
+            peer = incarnation.partition(":")[0]
+            sent.add_metric([peer], link.frames_out)
+            window.add_metric([peer], link.window_frames)
+        yield sent
+        yield window
+
+
+class NodeHttp:
+    """The routes of a node."""
+
+    def __init__(self, core: NodeCore, gateway: Gateway, checker: TokenChecker, unready: Callable[[], str | None]) -> None:
+        self.core, self.gateway, self.checker = core, gateway, checker
+        name = core.mesh.me.name
+        registry = process_registry(name, "node", lambda: core.me)
+        registry.register(NodeMetrics(core, gateway))
+        self.ops = Ops(registry, unready)
+
+    def add_to(self, app: web.Application) -> None:
+        self.ops.add_to(app)
+        app.router.add_get("/v1/connect", self.connect)
+
+    def storage_ok(self) -> bool:
+        """What the renewals say of storage."""
+        return bool(self.core.storage.workers)
+
+    async def connect(self, request: web.Request) -> web.Response:
+        """``GET /v1/connect`` with a bearer token: where its user is at home."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        try:
+            if scheme.lower() != "bearer" or not token:
+                raise TokenError(codes.TOKEN_INVALID, "a bearer token is needed")
+            claims = self.checker.check(token.strip(), self.core.time_ms() / 1_000)
+        except TokenError as error:
+            body = {"type": "about:blank", "title": error.code.name, "status": 401, "detail": error.message, "code": error.code.number}
+            return web.json_response(body, status=401, content_type="application/problem+json")
+        member = self.core.directory.table.by_incarnation.get(self.core.owner_of(claims.user))
+        nodes = [m.public_url for m in self.core.directory.table.role("node")]
+        return web.json_response({"user": claims.user, "url": member.public_url if member else None, "nodes": nodes})

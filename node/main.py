@@ -1,0 +1,185 @@
+"""The node's process: the wiring of core, mesh, edge and HTTP, and nothing else.
+
+One start is one incarnation. When the core says that it has ended (fenced, or no lease), the process ends with ``EXIT_ENDED`` and whoever
+supervises it starts it again: what comes back is a new incarnation without anything remembered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import uvloop
+from aiohttp import web
+from homing.codes import CLOSE_RESTART
+
+from directory.client import DirectoryClient
+from directory.config import DirectoryConfig
+from directory.table import Member
+from node.config import SECTIONS, NodeConfig
+from node.core.node import NodeCore
+from node.edge.limits import RateLimits
+from node.edge.picows_edge import PicowsEdge
+from node.edge.tokens import TokenChecker
+from node.edge.websocket import EdgeLimits
+from node.gateway import Gateway
+from node.http import NodeHttp
+from router import logs
+from router.config import ConfigError, MeshConfig, load, section
+from router.events import Event
+from router.keys import KeyFileError, KeyRing
+from router.keys import load as load_key
+from router.mesh import Mesh
+from router.process import ProcessConfig
+from router.pump import Pump
+from router.zmq_transport import ZmqTransport
+from storage.client import StorageClient
+from storage.config import ClientConfig
+
+EXIT_ENDED = 75
+"""This incarnation is over; start the process again (EX_TEMPFAIL of sysexits.h)."""
+EXIT_CONFIG = 78
+"""The configuration is wrong; starting again does not help (EX_CONFIG)."""
+
+
+class Node:
+    """One incarnation of a node, running."""
+
+    def __init__(self, sections: dict[str, object]) -> None:
+        self.process = section(sections, "process", ProcessConfig)  # type: ignore[arg-type]  # dict is invariant
+        self.config = section(sections, "node", NodeConfig)  # type: ignore[arg-type]
+        self.directory_config = section(sections, "directory", DirectoryConfig)  # type: ignore[arg-type]
+        self.mesh_config = section(sections, "mesh", MeshConfig)  # type: ignore[arg-type]
+        self.edge_limits = section(sections, "edge", EdgeLimits)  # type: ignore[arg-type]
+        self.rates = section(sections, "rates", RateLimits)  # type: ignore[arg-type]
+        self.storage_config = section(sections, "storage_client", ClientConfig)  # type: ignore[arg-type]
+        self.me = self.process.new_incarnation()
+        self.log = logs.get("node")
+        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.stopping = False
+        self._build()
+
+    def _build(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        process = self.process
+        url = process.public_url or f"ws://{process.http_host}:{process.http_port}"
+        keys_dir = Path(process.keys_dir)
+        self.mesh = Mesh(self.me, self.mesh_config, now)
+        transport = ZmqTransport(process.endpoint, load_key(keys_dir, process.name), KeyRing(keys_dir), self.mesh_config)
+        member = Member(self.me.incarnation, process.name, "node", self.me.endpoint, url)
+        self.directory = DirectoryClient(member, self.directory_config, int(time.time() * 1_000), now)
+        self.core = NodeCore(
+            self.mesh, StorageClient(self.storage_config), self.directory, self.config.limits, self.directory_config.lease_s, now
+        )
+        self.pump = Pump(self.mesh, transport, self._on_events, self._tick)
+        checker = TokenChecker(Path(process.tokens_dir), process.cluster)
+        self.gateway = Gateway(
+            self.core, checker, self.config, self.rates, loop, self.pump.flush, random.Random().random, self._on_end
+        )  # fmt: skip
+        app = web.Application()
+        self.http = NodeHttp(self.core, self.gateway, checker, self.unready)
+        self.http.add_to(app)
+        self.edge = PicowsEdge(self.gateway, app, self.edge_limits)
+
+    # -------------------------------------------------------------- the pump calls
+
+    def _on_events(self, events: list[Event], now: float) -> None:
+        self.core.on_events(events, now)
+        self.gateway.apply()
+
+    def _tick(self, now: float) -> float:
+        self.directory.set_health(self.http.storage_ok(), not self.stopping, self.edge.connections(), now)
+        self.core.tick(now)
+        self.gateway.apply()
+        return self.core.next_deadline()
+
+    def _on_end(self, reason: str) -> None:
+        self.log.error("this incarnation has ended", reason=reason)
+        self._finish(EXIT_ENDED)
+
+    def _finish(self, code: int) -> None:
+        if not self.ended.done():
+            self.ended.set_result(code)
+
+    def unready(self) -> str | None:
+        """Why the node does not serve yet; None when it does."""
+        if not self.directory.joined:
+            return "not in the cluster yet"
+        if not self.core.storage.workers:
+            return "no storage worker"
+        return "stopping" if self.stopping else None
+
+    # -------------------------------------------------------------- life
+
+    async def run(self) -> int:
+        """Serves until told to stop or until the incarnation has ended; returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop_soon)
+        now = loop.time()
+        for name, endpoint in self.directory_config.directories.items():
+            self.mesh.connect(name, endpoint, now)
+        await self.pump.start()
+        port = await self.edge.start(self.process.http_host, self.process.http_port)
+        self.log.info("started", port=port, endpoint=self.me.endpoint)
+        failed = asyncio.ensure_future(self.pump.failed())
+        waited: set[asyncio.Future[int] | asyncio.Future[None]] = {self.ended, failed}
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        if failed.done() and not self.ended.done():
+            self.log.error("a handler failed", exc_info=failed.exception())
+            code = EXIT_ENDED
+        else:
+            code = self.ended.result()
+        failed.cancel()
+        await self.edge.stop(CLOSE_RESTART, "going_away")
+        await self.pump.stop()
+        self.log.info("stopped", code=code)
+        return code
+
+    def _stop_soon(self) -> None:
+        if self.stopping:
+            return self._finish(0)
+        self.stopping = True
+        self._stopper = asyncio.ensure_future(self._stop())
+
+    async def _stop(self) -> None:
+        """Brings everything to rest, tells the directory, lets the clients go (P6)."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.config.stop_s
+        self.log.info("stopping", sessions=self.edge.connections())
+        self.gateway.send_all_away()
+        self.core.drain(loop.time())
+        self.gateway.apply()
+        while loop.time() < until and not self.ended.done():
+            self.pump.flush()
+            await asyncio.sleep(0.02)
+            if self.core.is_drained and not self._owns_anything():
+                break
+        self._finish(0)
+
+    def _owns_anything(self) -> bool:
+        return self.me.incarnation in self.directory.table.by_incarnation
+
+
+def main(config: Path, name: str | None = None) -> int:
+    """Runs a node from its configuration file; returns the exit code."""
+    try:
+        overrides = {"process": {"name": name}} if name else {}
+        sections = load(config, SECTIONS, overrides)
+        process = section(sections, "process", ProcessConfig)
+        logs.configure(process.name, level=process.log_level)
+
+        async def run() -> int:
+            node = Node(dict(sections))
+            logs.identify(process.name, node.me.incarnation)
+            return await node.run()
+
+        return uvloop.run(run())
+    except (ConfigError, KeyFileError) as error:
+        print(error, file=sys.stderr)
+        return EXIT_CONFIG
