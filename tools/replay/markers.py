@@ -20,7 +20,6 @@ from tools.replay.words import (
     OMITTED,
     SPACES,
     fold,
-    fold_words,
     has_stem,
 )
 
