@@ -50,11 +50,11 @@ _INT64_MAX = (1 << 63) - 1
 _BAD_VALUE = (OverflowError, ValueError, TypeError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 
 
-class StoreLocked(Exception):
+class StoreLocked(OSError):
     """Another process has the file."""
 
 
-class StoreUnavailable(Exception):
+class StoreUnavailable(OSError):
     """The file cannot be opened, read or made safe now; later it may be."""
 
 

@@ -1,0 +1,186 @@
+"""`homing storage`: the process of a storage worker on SQLite. Wiring only.
+
+It ends with exit code 0 on SIGTERM or SIGINT, with 1 when it cannot run as configured (the file is another process's, or a newer
+release's), with 75 when the cluster has taken its incarnation out: started again it is a new one, with the same rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+import uvloop
+from msgspec import Struct
+
+from router import keys, logs
+from router.config import MeshConfig, load, section
+from router.events import Peer
+from router.mesh import Mesh
+from router.ops import OpsServer, ops_app, process_registry
+from router.process import ProcessConfig
+from router.pump import Pump
+from router.zmq_transport import ZmqTransport
+from storage.config import StorageConfig
+from storage.member import DirectoryConfig, Membership
+from storage.metrics import StorageMetrics
+from storage.service import StorageService
+from storage.sqlite import SqliteStore, StoreLocked, StoreUnavailable
+from storage.sqlite_schema import SchemaTooNew
+
+log = logs.get("storage.main")
+
+EXIT_UNUSABLE, EXIT_EXPELLED = 1, 75
+OPEN_RETRY_S = 1.0
+"""Wait before a file that cannot be opened now (a full disk) is tried again."""
+PARTING_S = 0.2
+"""How long the last outcomes and the good-bye have to leave."""
+
+
+class Settings(Struct, frozen=True):
+    """The sections of the configuration that a storage worker reads."""
+
+    process: ProcessConfig
+    mesh: MeshConfig
+    directory: DirectoryConfig
+    storage: StorageConfig
+
+    @classmethod
+    def load(cls, path: Path | None, name: str | None) -> Settings:
+        """Reads them.
+
+        Raises:
+            ConfigError: something in them is wrong.
+        """
+        types: dict[str, type[Struct]] = {
+            "process": ProcessConfig,
+            "mesh": MeshConfig,
+            "directory": DirectoryConfig,
+            "storage": StorageConfig,
+        }
+        sections = load(path, types, {"process.name": name} if name else None)
+        return cls(
+            section(sections, "process", ProcessConfig),
+            section(sections, "mesh", MeshConfig),
+            section(sections, "directory", DirectoryConfig),
+            section(sections, "storage", StorageConfig),
+        )
+
+
+class StorageProcess:
+    """One start of the process."""
+
+    def __init__(self, settings: Settings) -> None:
+        process = settings.process
+        self.settings = settings
+        self.me = process.new_incarnation()
+        self.service: StorageService | None = None
+        self.store: SqliteStore | None = None
+        self._stop = asyncio.Event()
+        self._opening = "the store is being opened"
+        registry = process_registry(process.name, "storage", lambda: self.me.incarnation)
+        self._metrics = StorageMetrics(registry, lambda: self.service, lambda: self.store.rejected if self.store else 0)
+        self.ops = OpsServer(ops_app(registry, self._unready), process.http_host, process.http_port)
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    async def run(self) -> int:
+        """Runs until ``stop``; returns the exit code."""
+        await self.ops.start()
+        try:
+            self.store = await self._open()
+            return await self._serve(self.store) if self.store else 0
+        finally:
+            if self.store is not None:
+                self.store.close()
+            await self.ops.stop()
+
+    async def _open(self) -> SqliteStore | None:
+        """Opens the file, for as long as it takes; None when told to stop meanwhile."""
+        config = self.settings.storage
+        while not self._stop.is_set():
+            try:
+                return SqliteStore(Path(config.path), config.sqlite)
+            except StoreUnavailable as error:
+                self._opening = str(error)
+                log.error("store_not_open", reason=str(error), retry_s=OPEN_RETRY_S)
+            await self._wait(OPEN_RETRY_S)
+        return None
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _serve(self, store: SqliteStore) -> int:
+        process, config = self.settings.process, self.settings.mesh
+        loop = asyncio.get_running_loop()
+        pair, ring = keys.load(Path(process.keys_dir), process.name), keys.KeyRing(Path(process.keys_dir))
+        transport = ZmqTransport(process.endpoint, pair, ring, config)
+        endpoint = transport.bind()
+        mesh = Mesh(Peer(process.name, self.me.incarnation, endpoint), config, loop.time())
+        membership = Membership(mesh, self.settings.directory, loop.time())
+        service = StorageService(store, mesh, membership, self.settings.storage.worker, lambda: pump.flush(), config.frame_bytes_max)
+        pump = Pump(mesh, transport, service.handle, service.tick)
+        service.on_commit, service.on_expelled = self._metrics.on_commit, self.stop
+        service.start()
+        await pump.start()
+        self.service = service
+        log.info("started", file=str(store.path), endpoint=endpoint, http_port=self.ops.port)
+        failed, stopped = asyncio.ensure_future(pump.failed()), asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({failed, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if failed.done():
+                failed.result()
+            if membership.expelled:
+                log.warning("expelled", reason=membership.expelled)
+                return EXIT_EXPELLED
+            await self._part(service, membership, pump)
+            return 0
+        finally:
+            failed.cancel()
+            stopped.cancel()
+            self.service = None
+            await pump.stop()
+            service.stop()
+
+    async def _part(self, service: StorageService, membership: Membership, pump: Pump) -> None:
+        """Commits what waits, says good-bye, and lets both leave."""
+        now = asyncio.get_running_loop().time()
+        service.drain(now)
+        membership.leave(now)
+        pump.flush()
+        await asyncio.sleep(PARTING_S)
+        log.info("stopped", rows=service.core.rows_written)
+
+    def _unready(self) -> str | None:
+        return self.service.unready if self.service is not None else self._opening
+
+
+async def run(settings: Settings) -> int:
+    """Runs a worker until SIGTERM or SIGINT; returns the exit code."""
+    process = StorageProcess(settings)
+    logs.identify(settings.process.name, process.me.incarnation)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, process.stop)
+    return await process.run()
+
+
+def main(config: Path | None, name: str | None) -> int:
+    """Runs until SIGTERM or SIGINT; returns the exit code.
+
+    Raises:
+        ConfigError: the configuration is wrong.
+        KeyFileError: there is no usable key.
+    """
+    settings = Settings.load(config, name)
+    logs.configure(settings.process.name, level=settings.process.log_level)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(run(settings))
+    except (StoreLocked, SchemaTooNew) as error:
+        log.error("store_unusable", reason=str(error))
+        return EXIT_UNUSABLE
