@@ -84,6 +84,7 @@ class DirectoryClient:
         self.leader = ""
         """The directory that answered last."""
         self.storage_ok, self.ready, self.sessions = True, False, 0
+        self._names = frozenset(config.endpoints())
         self._directories: dict[str, None] = {}
         self._n = 0
         self._sent: OrderedDict[int, float] = OrderedDict()
@@ -91,6 +92,7 @@ class DirectoryClient:
         self._answered_at = now
         self._looked_at = now
         self._moves: dict[int, tuple[str, list[tuple[int, int]]]] = {}
+        self._at_rest: set[int] = set()
         self._left = False
 
     # ------------------------------------------------------------ what the owner says
@@ -103,7 +105,7 @@ class DirectoryClient:
 
     def on_peer_up(self, name: str, incarnation: str, now: float) -> bool:
         """A link is up; says whether it is to a directory. Its first renewal goes at once."""
-        if name not in self.config.directories:
+        if name not in self._names:
             return False
         self._directories[incarnation] = None
         self._renew_at = now
@@ -118,9 +120,12 @@ class DirectoryClient:
         return [(d, GoodBye(self.member.incarnation)) for d in self._directories]
 
     def released(self, move: int) -> list[ToDirectory]:
-        """The slots of ``move`` are at rest: the frame that says so, to whoever asked."""
-        asked = self._moves.get(move)
-        return [] if asked is None or asked[0] not in self._directories else [(asked[0], Released(move))]
+        """The slots of ``move`` are at rest: the frame that says so. Each renewal says it again until the outcome is known, so that
+        neither a lost frame nor a directory that died can leave them frozen."""
+        if move not in self._moves:
+            return []
+        self._at_rest.add(move)
+        return [(d, Released(move)) for d in self._directories]
 
     def on_cell_seen(self, listed: bool, asked_at: float) -> list[ClientEvent]:
         """What a look at the cell row showed, asked at ``asked_at``: being listed is as good as a renewal."""
@@ -145,7 +150,9 @@ class DirectoryClient:
         if len(self._sent) > SENT_MAX:
             self._sent.popitem(last=False)
         renew = Renew(self._n, self.member, self.table.epoch, self.storage_ok, self.sessions, self.ready, self.joined)
-        return [(directory, renew) for directory in self._directories]
+        self._at_rest &= self._moves.keys()
+        frames: list[Renew | Released] = [renew, *(Released(move) for move in sorted(self._at_rest))]
+        return [(directory, frame) for directory in self._directories for frame in frames]
 
     def check_lease(self, now: float) -> list[ClientEvent]:
         """To be called before anything is answered after a pause, and at ``next_deadline``: whether the lease has run out."""

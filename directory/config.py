@@ -18,22 +18,12 @@ class DirectoryConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Interval of renewals: five in a lease, so that four may be lost or late."""
     cell_look_s: float = 1.0
     """How often a process looks at the cell row instead while no directory answers: twice a lease, and cheap for the store."""
-    directories: dict[str, str] = field(default_factory=lambda: {"directory-1": "tcp://127.0.0.1:7500"})
-    """Name → mesh endpoint of the one to three directories. Each listens at its own; everybody else connects to all of them."""
-    name: str = "directory-1"
-    """Which of them this process is (for the directory alone)."""
-    http_host: str = "127.0.0.1"
-    """Address of the discovery HTTP; only this machine unless told otherwise."""
-    http_port: int = 7400
-    """Port of the discovery HTTP; 0 takes a free one."""
-    keys: str = "keys/curve"
-    """Directory of the CURVE keys and the allow list."""
+    directories: list[str] = field(default_factory=lambda: ["directory-1=tcp://127.0.0.1:7500"])
+    """``name=endpoint`` of the one to three directories. Everybody connects to all of them."""
     database: str = "sqlite:///directory.db"
     """SQLAlchemy URL of the relational database that holds the row."""
     database_timeout_s: float = 5.0
     """How long a statement may wait for the database before it counts as failed."""
-    log_level: str = "info"
-    """debug, info, warning or error."""
     leader_lease_s: float = 3.0
     """With several replicas: how long the row may go unbeaten before another replica takes over, and after which a leader that could
     not beat it answers no renewals. Longer than a lease, for a take-over changes nothing for those whose nodes are well."""
@@ -60,6 +50,10 @@ class DirectoryConfig(Struct, frozen=True, forbid_unknown_fields=True):
     members_max: int = 1_000
     """Live processes in a cluster. The mesh is full: beyond this it costs more than it carries."""
 
+    def endpoints(self) -> dict[str, str]:
+        """Name → mesh endpoint of the directories."""
+        return {name: endpoint for name, _, endpoint in (text.partition("=") for text in self.directories)}
+
     @property
     def replicas(self) -> int:
         """How many directories share the row. A single one leads at once; several wait for the leader's lease."""
@@ -84,7 +78,7 @@ class DirectoryConfig(Struct, frozen=True, forbid_unknown_fields=True):
             (self.retry_s > 0, "retry_s must be positive"),
             (self.forget_s >= 0, "forget_s must not be negative"),
             (1 <= self.members_max <= 10_000, "members_max must be 1 to 10000"),
-            (0 <= self.http_port <= 65_535, "http_port must be 0 to 65535"),
+            (all(name and endpoint for name, endpoint in self.endpoints().items()), "directories must be of the form name=endpoint"),
             (self.database_timeout_s > 0, "database_timeout_s must be positive"),
         )
         return [f"{path}.{text}" for holds, text in rules if not holds]

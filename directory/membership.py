@@ -71,7 +71,8 @@ class MembershipCore:
         self.moves = Moves(config)
         self._effects: list[Effect] = []
         self._busy = ""
-        """The step in flight: load, commit, cell, or none."""
+        """What the database is doing for this core: load, commit, or nothing."""
+        self._writing_cell = False
         self._pending: Row | None = None
         self._pending_moves: frozenset[int] = frozenset()
         """Batches that a commit in flight, or one of unknown outcome, may have moved: they are not taken back."""
@@ -109,7 +110,7 @@ class MembershipCore:
             self.leading
             and self.row is not None
             and self.row.epoch == self.published.epoch
-            and not (self._busy or self._changed or self._forced or self._reload or len(self.moves))
+            and not (self._busy or self._writing_cell or self._changed or self._forced or self._reload or len(self.moves))
         )
 
     def workers(self) -> list[Member]:
@@ -172,7 +173,7 @@ class MembershipCore:
             case CellStored():
                 self._on_cell(event)
             case CellUnknown():
-                self._busy, self._wait_until = "", now + self.config.retry_s
+                self._writing_cell, self._wait_until = False, now + self.config.retry_s
                 self._note("cell_unknown", reason=event.reason, epoch=event.epoch)
             case Start():
                 self._reload = True
@@ -314,7 +315,7 @@ class MembershipCore:
         return self.config.replicas == 1 or now - self._beat_ok_at < self.config.leader_lease_s
 
     def _on_cell(self, event: CellStored) -> None:
-        self._busy = ""
+        self._writing_cell = False
         self._cell_epoch = max(self._cell_epoch, event.epoch)
         if event.newest > event.epoch:
             # Another leader is ahead, or the database lost epochs that the store has seen: this one must not be published.
@@ -359,11 +360,13 @@ class MembershipCore:
     def _lead(self, now: float) -> None:
         assert self.row is not None
         self._take_back_late_moves(now)
+        self._beat(now)
         if self._epoch_floor > self.row.epoch:
             self._forced = True
         elif self.row.epoch > self._cell_epoch:
-            self._busy = "cell"
-            self._effects.append(WriteCell(self.row.epoch, live_of(self.row.table)))
+            if not self._writing_cell:
+                self._writing_cell = True
+                self._effects.append(WriteCell(self.row.epoch, live_of(self.row.table)))
             return
         elif self.row.epoch > self.published.epoch:
             self.published = self.row.table
@@ -374,7 +377,6 @@ class MembershipCore:
             self._commit(now)
         if not self._busy:
             self._ask_moves(now)
-            self._beat(now)
 
     def _commit(self, now: float) -> None:
         """Commits what should be, if it differs from what is."""

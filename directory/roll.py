@@ -54,11 +54,14 @@ class Roll:
         self._forget: dict[str, float] = {}
         self._judge_at = 0.0
         self._last_now: float | None = None
+        self.version = 0
+        """Raised whenever somebody comes or goes."""
 
     # ------------------------------------------------------------ coming and renewing
 
     def restore(self, alive: Iterable[Alive], now: float) -> None:
         """Begins with those whom the row knows; everybody has a fresh lease to renew."""
+        self.version += 1
         self.alive = {a.member.incarnation: a for a in alive if a.member.incarnation not in self.gone}
         self.grant_lease(now)
 
@@ -68,6 +71,7 @@ class Roll:
         self._judge_at = now + self._config.lease_s
 
     def join(self, member: Member, joined_ms: int, now: float) -> None:
+        self.version += 1
         self.alive[member.incarnation] = Alive(member, now, joined_ms)
         self._judge_at = min(self._judge_at, now + self._config.lease_s)
 
@@ -113,6 +117,7 @@ class Roll:
         """Takes an incarnation out for good; False: it was not alive."""
         if self.alive.pop(incarnation, None) is None:
             return False
+        self.version += 1
         self.gone[incarnation] = reason
         while len(self.gone) > GONE_MAX:
             self.gone.popitem(last=False)

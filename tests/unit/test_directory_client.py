@@ -10,7 +10,7 @@ from directory.client import ClientEvent, DirectoryClient, Lost, MoveTakenBack, 
 from directory.config import DirectoryConfig
 from directory.events import MemberFrame, PublishTable, SendTo
 from directory.frames import Expelled, GoodBye, MoveOff, Publish, Release, Released, Renew, Renewed
-from directory.slots import assign
+from directory.slots import assign, build, owners
 from directory.table import Member, Table
 from tests.unit.directory_rig import LEASE, RENEW, Rig, member
 
@@ -158,9 +158,10 @@ def test_a_batch_is_asked_released_and_moves() -> None:
     one = joined()
     assert one.on_frame(DIR, Release(9, [(0, 8)], "b:1"), 100.1) == [ReleaseAsked(9, [(0, 8)], "b:1")]
     assert one.released(9) == [(DIR, Released(9))]
-    one.on_delta(assign(one.table, [member("b"), ME], 2).delta(1))
-    one.on_delta(assign(one.table, [member("b")], 3).delta(0))
-    assert one.released(9) == []
+    assert [f for _, f in one.tick(100.5)][1:] == [Released(9)]
+    one.on_delta(build(one.table, [ME, member("b")], ["b:1", *owners(one.table)[1:]], 2).delta(1))
+    assert one.table.owner(0) == "b:1" and one.table.owner(8) == "a:1"
+    assert one.released(9) == [] and len(one.tick(101.0)) == 1
 
 
 def test_a_batch_that_is_taken_back() -> None:
@@ -197,7 +198,7 @@ class Pair:
         self.rig = Rig(expected_nodes=len(names), settle_s=5.0).start()
         self.rig.auto_release = False
         self.now = self.rig.now
-        config = DirectoryConfig(lease_s=LEASE, renew_s=RENEW, directories={"directory": "tcp://d"})
+        config = DirectoryConfig(lease_s=LEASE, renew_s=RENEW, directories=["directory=tcp://d"])
         self.clients = {f"{n}:1": DirectoryClient(member(n), config, 0, self.now) for n in names}
         self.cut: set[str] = set()
         self.told: list[tuple[str, ClientEvent]] = []

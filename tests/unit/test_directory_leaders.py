@@ -173,7 +173,7 @@ def test_cluster_time_is_stored_every_beat() -> None:
 
 def pair(**config: Any) -> tuple[Rig, Rig]:
     """A leader with two nodes, and a second replica that follows."""
-    two_of_them = {"d1": "tcp://1", "d2": "tcp://2"}
+    two_of_them = ["d1=tcp://1", "d2=tcp://2"]
     settings: dict[str, Any] = {"directories": two_of_them, "leader_lease_s": 3.0, "beat_s": 1.0, "expected_nodes": 2, "settle_s": 5.0}
     settings |= config
     one = Rig(name="d1", **settings).start()
@@ -229,6 +229,17 @@ def test_a_leader_that_slept_through_its_successor_grants_nothing_and_steps_down
     assert not one.core.leading and len(one.sent("a:1", Renewed)) == answered and one.table.epoch == epoch
     run_both(one, two, 10.0)
     assert two.core.leading and not one.core.leading and planned(two, A, B)
+
+
+def test_a_leader_whose_store_is_away_goes_on_leading() -> None:
+    one, two = pair()
+    one.cell_held = True
+    one.leave("b:1")
+    run_both(one, two, 20.0)
+    assert one.core.leading and two.table.epoch == one.table.epoch
+    one.let_cell()
+    run_both(one, two, 1.0)
+    assert one.slots("a:1") == SLOTS
 
 
 def test_a_leader_that_committed_and_slept_publishes_nothing_once_the_cell_row_is_ahead() -> None:

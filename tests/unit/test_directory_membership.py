@@ -332,7 +332,7 @@ def test_outcomes_nobody_waits_for_change_nothing() -> None:
     [
         ({"renew_s": 0.7}, "lease_s"),
         ({"beat_s": 31.0}, "beat_s"),
-        ({"directories": {}}, "directories"),
+        ({"directories": []}, "directories"),
         ({"leader_lease_s": 1.0}, "leader_lease_s"),
     ],
 )
