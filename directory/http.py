@@ -111,11 +111,11 @@ class Discovery:
         return _json(self.cluster())
 
     async def _slots(self, request: web.Request) -> web.Response:
-        etag = web.ETag(f"{self._core.published.epoch}")
-        if request.if_none_match and etag in request.if_none_match:
-            return web.Response(status=304)
+        etag = f'"{self._core.me.incarnation}-{self._core.published.epoch}"'
+        if etag in request.headers.get("If-None-Match", ""):
+            return web.Response(status=304, headers={"ETag": etag})
         response = _json(self.slots())
-        response.etag = etag
+        response.headers["ETag"] = etag
         return response
 
     async def _connect(self, request: web.Request) -> web.Response:

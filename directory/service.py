@@ -19,6 +19,7 @@ from directory.events import (
     Beat,
     CellStored,
     CommitTable,
+    Committed,
     Disconnected,
     Effect,
     Event,
@@ -27,6 +28,7 @@ from directory.events import (
     MemberFrame,
     Note,
     PublishTable,
+    RowLoaded,
     SendTo,
     Start,
     TableSeen,
@@ -93,11 +95,9 @@ class DirectoryService:
     @property
     def unready(self) -> str | None:
         """Why nobody can be served yet; None while somebody can."""
-        if self.trouble:
-            return self.trouble
-        if self.core.published.epoch == 0:
-            return "no table is published yet: a storage worker must store the cell row first"
-        return None
+        if self.core.published.epoch:
+            return None
+        return self.trouble or "no table is published yet: a storage worker must store the cell row first"
 
     # ------------------------------------------------------------ the mesh and the clock say
 
@@ -108,9 +108,11 @@ class DirectoryService:
 
     def tick(self, now: float) -> float | None:
         """Lets time pass; returns when to be called again."""
+        self._take_results(now)
         due = self.core.next_deadline()
         if due is not None and now >= due:
             self._feed(Tick(), now)
+        self._drain(now)
         self._send_to_storage(now)
         times = [at for at in (self.core.next_deadline(), self.storage.next_deadline()) if at is not None]
         return min(times, default=None)
@@ -217,18 +219,17 @@ class DirectoryService:
     # ------------------------------------------------------------ database and store
 
     def _on_row_event(self, event: Event) -> None:
-        """An outcome from the database's thread. The pump's clock is the loop's: the last one seen is at most a tick old."""
+        """An outcome from the database's thread: the next tick takes it, in the order of everything else."""
         self._results.append(event)
         self._wake()
 
-    def results(self, now: float) -> None:
-        """Hands in what the database's thread has told; called at the begin of each tick."""
+    def _take_results(self, now: float) -> None:
+        """Hands in what the database's thread has told."""
         while self._results:
             event = self._results.popleft()
-            if type(event).__name__ in ("RowLoaded", "Committed"):
+            if isinstance(event, RowLoaded | Committed):
                 self.trouble = ""
             self._feed(event, now)
-        self._drain(now)
 
     def _on_cell(self, cell: WriteCell, result: object, now: float) -> None:
         """Written, then read back: what another leader, or a past that the database lost, has stored is seen before anything is told."""
