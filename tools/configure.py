@@ -38,17 +38,25 @@ def prepare(layout: Layout) -> set[str]:
 
 
 def sections(layout: Layout, part: Part) -> Sections:
-    """The configuration of one process."""
-    return {
+    """The configuration of one process; what is not here has its default."""
+    directory: dict[str, Value] = {"directories": [f"{p.name}={p.endpoint}" for p in layout.parts() if p.role == "directory"]}
+    made: Sections = {
         "process": {
             "name": part.name,
-            "cluster": layout.cluster_name(),
-            "keys_dir": str(layout.curve_keys_dir),
             "endpoint": part.endpoint,
             "http_host": HOST,
             "http_port": part.http_port,
+            "cluster": layout.cluster_name(),
+            "keys_dir": str(layout.curve_keys_dir),
+            "tokens_dir": str(layout.token_keys_dir),
         },
+        "directory": directory,
     }
+    if part.role == "directory":
+        directory |= {"database": f"sqlite:///{layout.store_dir / 'directory.db'}", "expected_nodes": layout.nodes}
+    if part.role == "storage":
+        made["storage"] = {"path": str(layout.store_dir / "homing.db")}
+    return made
 
 
 def to_toml(sections: Sections) -> str:
