@@ -46,8 +46,6 @@ class Limits(Struct, frozen=True, kw_only=True):
     """A hello that is not answered by then is given up. Servers answer or refuse within 5 s."""
     replaced_attempts: int = 5
     """Backoff step after another connection of this device took over, so that two programs with one device do not fight."""
-    repeat_cursors: int = 2
-    """Own marks are repeated at hello if they moved since the last cursor or these many before it: a home stores marks once a minute."""
 
 
 DEFAULTS = Limits()

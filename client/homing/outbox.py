@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 
+from msgspec import structs
+
 from homing.limits import Limits
 from homing.state import OutboxItem
 
@@ -79,7 +81,13 @@ class Outbox:
             self._land(queued)
             queued.not_before = until
 
-    def disconnected(self) -> None:
+    def renew(self, id_: str, after: int) -> None:
+        """Gives the request a newer `after`, and lets it go out at once."""
+        queued = self._all[id_]
+        queued.item.frame = structs.replace(queued.item.frame, after=after)
+        self.postpone(id_, 0.0)
+
+    def lost(self) -> None:
         """What was under way is not: all goes out again."""
         for queued in self._all.values():
             queued.sent_at, queued.not_before = None, 0.0

@@ -103,7 +103,7 @@ class Session:
             return self._connect(self.code, self.reason)
         if self._welcome_by is not None and now >= self._welcome_by:
             return [Close(1000, "no welcome"), *self.lost(codes.HELLO_TIMEOUT.number, "no welcome", now)]
-        if self._pinged_at is not None and now >= self._pinged_at + 2 * self._heartbeat_s:
+        if self._pinged_at is not None and now >= self._pinged_at + self.silence_s:
             return [Close(1000, "no pong"), *self.lost(codes.HEARTBEAT_LOST.number, "no pong", now)]
         if self._ping_at is not None and now >= self._ping_at:
             self._ping_at = now + self._heartbeat_s
@@ -113,8 +113,13 @@ class Session:
         return []
 
     def next_deadline(self) -> float | None:
-        pong_by = None if self._pinged_at is None else self._pinged_at + 2 * self._heartbeat_s
+        pong_by = None if self._pinged_at is None else self._pinged_at + self.silence_s
         return min((t for t in (self._connect_at, self._welcome_by, self._ping_at, pong_by) if t is not None), default=None)
+
+    @property
+    def silence_s(self) -> float:
+        """How long the other side may be silent before it is given up."""
+        return 2 * self._heartbeat_s
 
     # ------------------------------------------------------------ inside
 

@@ -27,8 +27,8 @@ class ConversationState(Struct, omit_defaults=True):
     """The highest ack sent."""
     read: int = 0
     read_ordinal: int = 0
-    moved: int = 0
-    """The cursor's number when the own marks last moved: decides whether hello repeats them."""
+    unsure: bool = False
+    """The own marks' home may not have stored them yet: hello repeats them."""
     touched: int = 0
     """Rises with activity: orders `have`."""
     title: str = ""
@@ -52,8 +52,8 @@ class OutboxItem(Struct):
     conversation: str
     attempts: int = 0
     """How often it went out. 0: the server cannot know of it."""
-    seen_seq: int = 0
-    """Where its entry was met in the log, 0: not met."""
+    seen: Entry | None = None
+    """Its entry, if it was met in the log: stored, but `sent` did not come yet."""
 
     @property
     def id(self) -> str:
@@ -72,11 +72,31 @@ class CoreState(Struct, omit_defaults=True):
 
     user: str = ""
     cursor: str | None = None
-    cursor_number: int = 0
     touches: int = 0
     conversations: list[ConversationState] = field(default_factory=list)
     marks: list[MarkState] = field(default_factory=list)
     outbox: list[OutboxItem] = field(default_factory=list)
+
+
+class Dirty:
+    """What changed since a store was last told. Bounded by what the core holds, if it is emptied often."""
+
+    __slots__ = ("conversations", "marks", "outbox", "session")
+
+    def __init__(self) -> None:
+        self.session = False
+        self.conversations: set[str] = set()
+        self.marks: set[tuple[str, str]] = set()
+        self.outbox: set[str] = set()
+
+    def __bool__(self) -> bool:
+        return self.session or bool(self.conversations or self.marks or self.outbox)
+
+    def clear(self) -> None:
+        self.session = False
+        self.conversations.clear()
+        self.marks.clear()
+        self.outbox.clear()
 
 
 class Changes(Struct):
@@ -84,7 +104,6 @@ class Changes(Struct):
 
     user: str
     cursor: str | None
-    cursor_number: int
     touches: int
     conversations: list[ConversationState]
     marks: list[MarkState]
