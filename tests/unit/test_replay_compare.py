@@ -13,7 +13,8 @@ from tools.replay.script import Cue, Said
 GROUP = ids.group_id(bytes(range(16)))
 USERS = [ids.user_id(name) for name in ("ann", "bea", "cid")]
 WORDS = ["hi", "hello", "hi", "how are you", "fine", "fine", "bye"]
-CUES = [Cue(10 + n, n % 3, Said(USERS[n % 3], "text", word), float(n)) for n, word in enumerate(WORDS)]
+PEOPLE = [0, 1, 2, 0, 1, 1, 2]
+CUES = [Cue(10 + n, p, Said(USERS[p], "text", word), float(n)) for n, (p, word) in enumerate(zip(PEOPLE, WORDS, strict=True))]
 SENT_IDS = [f"id-{n}" for n in range(len(WORDS))]
 
 

@@ -72,7 +72,8 @@ def test_messages_of_one_minute_are_spread_over_it_where_there_are_no_seconds() 
 @given(st.integers(1, 12), st.integers(1, 60), st.floats(0, 1), st.integers(0, 2**32))
 @settings(max_examples=150, deadline=None)
 def test_nobody_speaks_while_away_and_everybody_comes_back(people: int, cues: int, fraction: float, seed: int) -> None:
-    speakers = [random.Random(seed).randrange(people) for _ in range(cues)]
+    draw = random.Random(seed)
+    speakers = [draw.randrange(people) for _ in range(cues)]
     plan = make_plan(people, speakers, fraction, random.Random(seed))
     assert len(plan.movers) == (min(people, max(1, round(people * fraction))) if fraction else 0)
     away: set[int] = set()
