@@ -43,7 +43,8 @@ class Membership:
         """Why this incarnation is out of the cluster for good; empty while it is not."""
         self.bad_frames = 0
         self._mesh = mesh
-        self._config = config
+        self._endpoints = config.endpoints()
+        self._renew_s = config.renew_s
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(FromDirectory).decode
         self._decode_delta = msgspec.msgpack.Decoder(Delta).decode
@@ -58,7 +59,7 @@ class Membership:
         return self.client.table
 
     def start(self, now: float) -> None:
-        for name, endpoint in self._config.directories.items():
+        for name, endpoint in self._endpoints.items():
             self._mesh.connect(name, endpoint, now)
 
     def on_event(self, event: Event, now: float) -> list[Event]:
@@ -86,7 +87,7 @@ class Membership:
         if self.expelled:
             return None
         # Not the client's own deadline: that has the end of the lease in it, which a worker does not judge.
-        return now + min(self._config.renew_s / 4, 0.1)
+        return now + min(self._renew_s / 4, 0.1)
 
     def leave(self, now: float) -> None:
         """Says good-bye."""
@@ -109,9 +110,9 @@ class Membership:
     def _follow(self, old: Table, new: Table, now: float) -> list[Event]:
         events: list[Event] = []
         for member in old.members:
-            if member.incarnation not in new.by_incarnation and member.name not in self._config.directories:
+            if member.incarnation not in new.by_incarnation and member.name not in self._endpoints:
                 events += self._mesh.close(member.incarnation, f"gone at epoch {new.epoch}", now)
         for member in new.members:
-            if member.incarnation != self._mesh.me.incarnation and member.name not in self._config.directories:
+            if member.incarnation != self._mesh.me.incarnation and member.name not in self._endpoints:
                 self._mesh.connect(member.name, member.endpoint, now, member.incarnation)
         return events + self._mesh.set_epoch(new.epoch, now)
