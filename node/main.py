@@ -99,6 +99,8 @@ class Node:
         return self.core.next_deadline()
 
     def _on_end(self, reason: str) -> None:
+        if self.stopping:
+            return self._finish(0)
         self.log.error("this incarnation has ended", reason=reason)
         self._finish(EXIT_ENDED)
 
@@ -122,7 +124,7 @@ class Node:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop_soon)
         now = loop.time()
-        for name, endpoint in self.directory_config.directories.items():
+        for name, endpoint in self.directory_config.endpoints().items():
             self.mesh.connect(name, endpoint, now)
         await self.pump.start()
         port = await self.edge.start(self.process.http_host, self.process.http_port)

@@ -217,7 +217,7 @@ class Conversation:
                 self._start_direct(frame)
             if not self.roster.may_write(frame.user):
                 raise Denied(codes.NOT_A_MEMBER, "you are not a member of this conversation", "to")
-            return frame.type, frame.body
+            return frame.kind, frame.body
         if frame.kind == "group.create":
             return frame.kind, self._new_group(frame)
         if not self.roster.by_user:

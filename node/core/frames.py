@@ -24,7 +24,8 @@ class ToConversation(_F, tag=1, frozen=True):
     user: str
     session: int
     id: str
-    type: str
+    kind: str
+    """The entry's type."""
     body: str
     sent_ts: int
     after: int | None
