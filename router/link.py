@@ -7,9 +7,10 @@ Laws:
 
 * Frames are delivered in the order of their numbers, each once. Packets may be lost, doubled, delayed or reordered.
 * An acknowledgement means *handled*. It counts at the receiver only in a packet that continues the sequence: all frames that the peer
-  had numbered when it wrote the packet must have been delivered. Hence a packet carries an acknowledgement only when it reaches to the
-  newest numbered frame (a resent packet in the middle does not), its frames are delivered before it, and behind a gap it is ignored.
-  So a refusal that the peer sent while it handled our frame n is seen before the acknowledgement of n.
+  had numbered when it reached that acknowledgement must have been delivered. Hence a packet that reaches to the newest numbered frame
+  carries all that is handled, one that does not (a resent one) only what was handled when its last frame was the newest; its frames
+  are delivered before it, and behind a gap it is ignored. So a refusal that the peer sent while it handled our frame n is seen before
+  the acknowledgement of n.
 * At most one window of frames is kept, with answers three (see ``send``).
 * Without progress the link stalls: it only probes, with backoff, until the peer is heard.
 """
@@ -45,6 +46,7 @@ class Link:
         "_gaps",
         "_keepalive_due",
         "_limits",
+        "_marks",
         "_me",
         "_next_no",
         "_outbox",
@@ -80,6 +82,7 @@ class Link:
         self._resend_want = 0
         self._resend_ok_at = -inf
         self._send_due = self._resend_due = inf
+        self._marks: deque[tuple[int, int]] = deque([(0, 0)])  # (frame, what was handled when that was the newest), both ascending
         self._data_sent_at = -inf
         self._backoff_s = limits.resend_s
         # What we receive.
@@ -96,9 +99,10 @@ class Link:
     def send(self, frame: bytes, now: float, answer: bool = False) -> int:
         """Takes a frame; returns its number, or 0 when the window is full.
 
-        ``answer``: a frame that answers one of the peer's (a refusal must not fail for want of room) may use ANSWER_SHARE windows. At most
-        one window of the peer's frames has answers that it has not received, and at most one more has answers whose acknowledgement
-        we have not, so with one answer of its size a frame an answer is never refused.
+        ``answer``: a frame that answers one of the peer's (a refusal must not fail for want of room) may use ANSWER_SHARE windows. With
+        one answer a frame, no larger than it, at most two windows of answers are under way: one to frames that the peer does not know to
+        be handled, one whose acknowledgement we have not seen (a resent packet says what was handled a window of frames before, at
+        worst). So it is never refused.
 
         Raises:
             ValueError: the frame is larger than ``frame_bytes_max`` (our bug).
@@ -175,6 +179,8 @@ class Link:
         for _ in range(ack - self._acked):
             self._bytes -= len(outbox.popleft())
         self._acked = ack
+        while len(self._marks) > 1 and self._marks[1][0] <= ack:
+            self._marks.popleft()
         self._backoff_s = self._limits.resend_s
         self._resend_due = now + self._backoff_s if outbox else inf
         if self._stalled:
@@ -214,9 +220,7 @@ class Link:
         if self._resend_due <= now and self._outbox:
             self._probe(epoch, now, packets)
         if self._ack_due <= now or self._keepalive_due <= now:
-            self._put(
-                Data(self._me, self.peer.incarnation, epoch, self._next_no, self._expected - 1, self._take_want(now), []), now, packets
-            )
+            self._put(Data(self._me, self.peer.incarnation, epoch, self._next_no, self._handled(), self._take_want(now), []), now, packets)
             self._ack_due = inf
 
     def _take_unsent(self) -> None:
@@ -258,12 +262,14 @@ class Link:
             self._resend_due = now + self._backoff_s
         self._frames_out += len(frames)
         for part in self._parts(frames):
-            newest = first_no + len(part) == self._next_no
-            ack, want = 0, 0
-            if newest:
-                ack, want, self._ack_due = self._expected - 1, self._take_want(now), inf
+            last = first_no + len(part) - 1
+            want = 0
+            if last == self._next_no - 1:
+                ack, want, self._ack_due = self._handled(), self._take_want(now), inf
+            else:
+                ack = next((handled for newest, handled in reversed(self._marks) if newest <= last), 0)
             self._put(Data(self._me, self.peer.incarnation, epoch, first_no, ack, want, part), now, packets)
-            first_no += len(part)
+            first_no = last + 1
 
     def _parts(self, frames: list[bytes]) -> list[list[bytes]]:
         frames_max, bytes_max = self._limits.packet_frames_max, self._limits.packet_bytes_max
@@ -278,6 +284,15 @@ class Link:
             parts[-1].append(frame)
             size += len(frame)
         return parts
+
+    def _handled(self) -> int:
+        """What a packet that reaches to the newest frame acknowledges; remembered for when its frames are sent again."""
+        newest, handled = self._next_no - 1, self._expected - 1
+        if self._marks[-1][0] == newest:
+            self._marks[-1] = (newest, handled)
+        else:
+            self._marks.append((newest, handled))
+        return handled
 
     def _take_want(self, now: float) -> int:
         if not self._gap or now < self._ask_ok_at:

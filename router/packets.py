@@ -48,7 +48,7 @@ class Data(Struct, array_like=True, frozen=True, gc=False, tag=2):
     epoch: Number
     first_no: Annotated[int, Meta(ge=1, le=2**63 - 1)]
     ack: Number
-    """All frames up to this are handled; 0 says nothing (every packet that does not reach to the sender's newest frame says 0)."""
+    """All frames up to this are handled (router/link.py says when it counts)."""
     want: Number
     """Other than 0: the first frame that is missing, send again from there."""
     frames: list[bytes]
