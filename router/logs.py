@@ -38,8 +38,8 @@ _identity: dict[str, str] = {}
 
 def get(name: str = "") -> FilteringBoundLogger:
     """A logger; ``name`` goes into each line as ``module``."""
-    logger = structlog.get_logger()
-    return cast(FilteringBoundLogger, logger.bind(module=name) if name else logger)
+    # Lazy, so that a module's logger made before ``configure`` follows it; ``bind`` would fix today's settings.
+    return cast(FilteringBoundLogger, structlog.get_logger(module=name) if name else structlog.get_logger())
 
 
 def identify(process: str, incarnation: str = "") -> None:

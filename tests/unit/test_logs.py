@@ -55,6 +55,13 @@ def test_a_new_incarnation_is_in_the_lines_of_loggers_made_before() -> None:
     assert line(out)["incarnation"] == "node-1:new"
 
 
+def test_a_logger_that_a_module_made_before_logging_was_set_up_follows_it() -> None:
+    log, out = logs.get("mesh"), io.StringIO()
+    logs.configure("node-1", stream=out)
+    log.info("x", token="planted")
+    assert line(out).items() >= {"process": "node-1", "module": "mesh", "token": logs.REDACTED}.items()
+
+
 def test_a_terminal_gets_readable_lines_and_a_file_gets_json() -> None:
     terminal, file = Terminal(), io.StringIO()
     logs.configure("node-1", stream=terminal)
