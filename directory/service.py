@@ -73,7 +73,6 @@ class DirectoryService:
         self._mesh = mesh
         self._wake = wake
         self._rows = Rows(config.database, config.database_timeout_s, self._on_row_event, wall_ms)
-        self._now = 0.0
         self._todo: deque[mesh_events.Event] = deque()
         self._results: deque[Event] = deque()
         self._cell_n = 0
@@ -169,7 +168,6 @@ class DirectoryService:
     # ------------------------------------------------------------ the core's effects
 
     def _feed(self, event: Event, now: float) -> None:
-        self._now = now
         for effect in self.core.handle(event, now):
             self._carry_out(effect, now)
 
