@@ -158,7 +158,10 @@ class Cluster:
             case "adopted":
                 return f"was running already, taken over (pid {event.pid})"
             case "ended":
-                return f"{event.reason}; starting it again {f'in {event.delay_s:.2g} s' if event.delay_s else 'now'}"
+                reason = (
+                    "lost its place in the cluster and comes back as a new incarnation" if event.reason.endswith(" 75") else event.reason
+                )
+                return f"{reason}; starting it again {f'in {event.delay_s:.2g} s' if event.delay_s else 'now'}"
             case "killed":
                 return "does not stop: killed"
             case "stopped":

@@ -1,0 +1,153 @@
+"""`homing status`: nodes, slots, sessions, queues, epoch and rates of a running cluster, as a table or as JSON.
+
+Exit code 0: the directory answered; 7: it did not (what else is known is shown all the same).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from tools.errors import UNREACHABLE, CommandError
+from tools.http import session
+from tools.layout import BASE_PORT, HOST, Layout, default_data
+from tools.observe import Observer, ProcessStatus, Status
+
+INTERVAL_S = 1.0
+"""Between the two looks that rates come from, and between those of --watch."""
+UNKNOWN = "?"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--watch", action="store_true", help="look again every --interval seconds until Ctrl-C")
+    parser.add_argument("--json", action="store_true", help="print JSON; with --watch one object a line")
+    parser.add_argument("--url", default=None, help=f"the directory's HTTP (as --data says, else http://{HOST}:{BASE_PORT})")
+    parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="the cluster's data directory ($HOMING_DATA, or data/)")
+    parser.add_argument("--interval", type=float, default=INTERVAL_S, metavar="S", help=f"seconds between two looks ({INTERVAL_S:g})")
+
+
+def run(args: argparse.Namespace) -> int:
+    url, known = where(args.url, args.data or default_data())
+    console = Console()
+    try:
+        if args.watch:
+            return asyncio.run(watch(url, known, args.interval, args.json, console))
+        status = asyncio.run(once(url, known, args.interval))
+    except KeyboardInterrupt:
+        return 0 if args.watch else 130
+    if not status.directory_reachable and not any(p.reachable for p in status.processes):
+        raise CommandError(f"no cluster answers at {url} (is it running? another one: --url or --data)", UNREACHABLE)
+    if args.json:
+        print(json.dumps(status.json(), indent=1))
+    else:
+        console.print(render(status))
+    return 0 if status.directory_reachable else UNREACHABLE
+
+
+def where(url: str | None, data: Path) -> tuple[str, dict[str, str]]:
+    """The directory's URL, and name → URL of the processes that `homing up` noted in ``data``."""
+    try:
+        state = json.loads(Layout.at(data).state_file.read_text(encoding="utf-8"))
+        noted, known = str(state["url"]), {str(p["name"]): str(p["url"]) for p in state["processes"]}
+    except (OSError, ValueError, LookupError, TypeError):
+        return url or f"http://{HOST}:{BASE_PORT}", {}
+    return (noted, known) if url is None or url.rstrip("/") == noted else (url, {})
+
+
+async def looks(url: str, known: dict[str, str], interval_s: float) -> AsyncIterator[Status]:
+    """One look after the other, each with the rates since the one before."""
+    async with session() as http:
+        observer = Observer(http, url, known)
+        while True:
+            yield await observer.look(time.time(), time.monotonic())
+            await asyncio.sleep(interval_s)
+
+
+async def once(url: str, known: dict[str, str], interval_s: float) -> Status:
+    """Two looks; the second has rates."""
+    iterator = looks(url, known, interval_s)
+    first = await anext(iterator)
+    found = await anext(iterator) if first.directory_reachable or any(p.reachable for p in first.processes) else first
+    await iterator.aclose()  # type: ignore[attr-defined]  # an async generator has it
+    return found
+
+
+async def watch(url: str, known: dict[str, str], interval_s: float, as_json: bool, console: Console) -> int:
+    if as_json or not console.is_terminal:
+        async for status in looks(url, known, interval_s):
+            print(json.dumps(status.json()) if as_json else "", flush=True)
+            if not as_json:
+                console.print(render(status))
+    with Live(console=console, auto_refresh=False, screen=False) as live:
+        async for status in looks(url, known, interval_s):
+            live.update(render(status), refresh=True)
+    return 0
+
+
+def render(status: Status) -> Table:
+    """The table for people."""
+    epoch = f"epoch {_text(status.epoch)}" if status.directory_reachable else "the directory does not answer"
+    moving = f", {status.moves_in_flight} moves under way" if status.moves_in_flight else ""
+    table = Table(title=f"{status.url}  {epoch}{moving}", title_justify="left", box=None, pad_edge=False)
+    for heading in ("process", "state"):
+        table.add_column(heading)
+    for heading in ("slots", "sessions", "chats", "queue", "frames/s in", "out", "mesh", "rows/s", "commits", "CPU %", "MiB", "up"):
+        table.add_column(heading, justify="right")
+    for process in status.processes:
+        table.add_row(*_row(process, status.at))
+    return table
+
+
+def _row(p: ProcessStatus, at: float) -> list[str | Text]:
+    rate = p.rates.get
+    is_node, is_storage = p.role == "node", p.role == "storage"
+    cpu = rate("cpu")
+    return [
+        p.name,
+        _state(p),
+        _text(p.slots, is_node),
+        _text(p.sessions, is_node),
+        _text(p.conversations, is_node),
+        _text(p.queue, is_node or is_storage),
+        *(_text(rate(name), is_node) for name in ("frames_in", "frames_out", "mesh_frames")),
+        *(_text(rate(name), is_storage) for name in ("rows", "commits")),
+        _text(None if cpu is None else 100 * cpu),
+        _text(None if p.memory_bytes is None else p.memory_bytes / (1 << 20)),
+        UNKNOWN if p.started_at is None else _age(at - p.started_at),
+    ]
+
+
+def _state(p: ProcessStatus) -> Text:
+    if p.reachable is False:
+        return Text("does not answer", "red")
+    if p.ready is False:
+        return Text(f"not ready: {p.unready_reason or UNKNOWN}", "yellow")
+    if p.in_table is False:
+        return Text("not in the table", "yellow")
+    if p.storage_ok is False:
+        return Text("cannot reach storage", "yellow")
+    return Text("ready", "green") if p.ready else Text(UNKNOWN)
+
+
+def _text(value: float | None, applies: bool = True) -> str:
+    """A number for the table; nothing where it cannot be, a question mark where it is not known."""
+    if value is None:
+        return UNKNOWN if applies else ""
+    return f"{value:.0f}" if applies else ""
+
+
+def _age(seconds: float) -> str:
+    seconds = max(0.0, seconds)
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
