@@ -13,7 +13,6 @@ A shell (`homing.client`, or a simulator) opens sockets, hands over frames and t
 A shell that stores entries does so between the frames and their `flush`: an ack then never says more than the disk holds.
 
 Laws:
-    * Every entry is shown once per device and in seq order (P3, P4); only what the server shows to be invisible is passed over (`Gap`).
     * A queued request goes out under the same id and `after` until it is answered (P4); only a `resync` gives it a newer `after`.
     * A new cursor is in force at once, because the heads that it covers are part of the state: a missing range stays known as missing.
 """
@@ -26,20 +25,18 @@ from collections.abc import Callable
 import msgspec
 
 from homing import codes, ids
-from homing.catchup import Catchup
 from homing.effects import (
     Answered,
     Close,
     ConversationChanged,
     CursorChanged,
     Effect,
-    Gap,
     Refused,
-    Shown,
     Stored,
     Transmit,
 )
 from homing.limits import DEFAULTS, Limits
+from homing.log import Log
 from homing.outbox import Outbox
 from homing.protocol import (
     FRAME_BYTES_MAX,
@@ -49,7 +46,6 @@ from homing.protocol import (
     Error,
     Fetch,
     GroupCreate,
-    Head,
     HeadChanged,
     Heads,
     Hello,
@@ -68,8 +64,7 @@ from homing.questions import Question, Questions
 from homing.receipts import Marks
 from homing.resync import Resync
 from homing.session import Session
-from homing.state import Changes, ConversationState, CoreState, Dirty, MarkState, OutboxItem, Request
-from homing.tail import Tail
+from homing.state import Changes, CoreState, Dirty, MarkState, OutboxItem, Request
 
 _NO_STATE = CoreState()
 _REQUESTS = msgspec.json.Decoder(Request)
@@ -101,9 +96,6 @@ class ClientCore:
         self.device = device
         self.limits = limits
         self.cursor = state.cursor
-        self.conversations: dict[str, ConversationState] = {c.id: c for c in state.conversations}
-        self.tails: dict[str, Tail] = {c.id: Tail(c) for c in state.conversations}
-        self._touches = state.touches
         self._client = client
         self._dirty = Dirty()
         self._track_changes = track_changes
@@ -113,7 +105,13 @@ class ClientCore:
             item.attempts = max(1, item.attempts)  # it may have gone out and not been noted
         self.outbox = Outbox(limits, state.outbox)
         self._resync = Resync(limits, self.outbox)
-        self._catchup = Catchup(limits, self.tails)
+        self._log = Log(state.conversations, self.marks, limits, self._dirty, state.touches, self._met)
+        self._log.user = self.user
+        self._catchup = self._log.catchup
+        self.conversations = self._log.conversations
+        self.tails = self._log.tails
+        self.more: str | None = None
+        """On a new device with many conversations: what to ask `FetchHeads` for, to list those that hello did not."""
         self._questions = Questions(limits)
         self._synced = False
         self._have: frozenset[str] = frozenset()
@@ -174,9 +172,7 @@ class ClientCore:
             effects.append(Transmit(item.frame))
             self._dirty.outbox.add(item.id)
         self._questions.flush(now, effects)
-        while skipped := self._catchup.flush(now, effects):
-            for tail in skipped:
-                effects += self._show(tail)
+        self._log.flush(now, effects)
         self._resync.flush(now, effects)
         self.marks.flush(self.conversations, now, effects)
         if self._is_caught_up():
@@ -210,7 +206,7 @@ class ClientCore:
         self.outbox.add(OutboxItem(frame, conversation))
         self._dirty.outbox.add(frame.id)
         if isinstance(frame, Send) and frame.to != conversation:
-            self._tail(conversation).state.peer = frame.to
+            self._log.tail(conversation).state.peer = frame.to
             self._dirty.conversations.add(conversation)
         return []
 
@@ -268,7 +264,7 @@ class ClientCore:
         return CoreState(
             user=self.user,
             cursor=self.cursor,
-            touches=self._touches,
+            touches=self._log.touches,
             conversations=list(self.conversations.values()),
             marks=self.marks.export(),
             outbox=list(self.outbox),
@@ -282,7 +278,7 @@ class ClientCore:
         changes = Changes(
             user=self.user,
             cursor=self.cursor,
-            touches=self._touches,
+            touches=self._log.touches,
             conversations=[self.conversations[c] for c in dirty.conversations],
             marks=[MarkState(c, u, *self.marks.others[c][u]) for c, u in dirty.marks],
             outbox=[item for id_ in dirty.outbox if (item := self.outbox.get(id_))],
@@ -294,11 +290,8 @@ class ClientCore:
     def check(self) -> None:
         """Asserts the invariants; tests call it after every step."""
         self.outbox.check()
-        self._catchup.check()
         self._resync.check()
-        for tail in self.tails.values():
-            tail.check()
-        assert self.tails.keys() == self.conversations.keys()
+        self._log.check()
         assert self.session.state != "live" or (self.session.welcomed and self._synced)
 
     # ------------------------------------------------------------ frames: the session
@@ -309,7 +302,7 @@ class ClientCore:
         if self.user and self.user != f.user:
             return self.close(now, codes.FORBIDDEN.number, "the stored state belongs to another user")
         self._dirty.session |= self.user != f.user
-        self.user = f.user
+        self.user = self._log.user = f.user
         self._catchup.welcome(now)
         self.marks.welcome(self.conversations, now)
         return self.session.welcome(f.heartbeat_ms, now)
@@ -403,71 +396,24 @@ class ClientCore:
             return f.retry_after_ms / 1000
         return min(self.limits.retry_max_s, self.limits.retry_s * 2.0 ** min(attempts, 10))
 
-    # ------------------------------------------------------------ frames: entries
+    # ------------------------------------------------------------ frames: entries, heads, marks
 
     def _on_message(self, f: Message, now: float) -> list[Effect]:
-        return self._take(f.entry, now)
+        return self._log.take(f.entry, now)
 
     def _on_sent(self, f: Sent, now: float) -> list[Effect]:
         effects: list[Effect] = [Stored(f.id, f.entry)] if f.id in self.outbox and self._answered(f.id) else []
-        return effects + self._take(f.entry, now)
+        return effects + self._log.take(f.entry, now)
 
-    def _take(self, entry: Entry, now: float) -> list[Effect]:
-        """An entry came by itself."""
-        tail = self._tail(entry.conversation)
-        tail.begin(entry.seq - self.limits.unknown_entries_max + 1)
-        self._note_own(entry)
-        self._catchup.hold(tail, entry)
-        effects = self._show(tail)
-        self._catchup.want(tail, now + self.limits.gap_wait_s)
-        return effects
-
-    def _note_own(self, entry: Entry) -> None:
+    def _met(self, entry: Entry) -> None:
         """Remembers where a request's entry lies; the request itself waits for `sent`, which says that all members have it."""
         if entry.sender == self.user and (item := self.outbox.get(entry.id)) and item.conversation == entry.conversation:
             item.seen = entry
             self._dirty.outbox.add(item.id)
 
-    def _show(self, tail: Tail) -> list[Effect]:
-        """Shows what can be shown, in order."""
-        effects: list[Effect] = []
-        state = tail.state
-        before, gap_from = len(tail.held), 0
-        for shown in tail.drain():
-            if isinstance(shown, int):
-                gap_from = gap_from or shown
-                continue
-            if gap_from:
-                effects.append(Gap(state.id, gap_from, shown.seq - 1, "not_visible"))
-                gap_from = 0
-            self._learn(state, shown)
-            effects.append(Shown(shown))
-            if shown.sender != self.user:
-                self.marks.shown(state)
-        if gap_from:
-            effects.append(Gap(state.id, gap_from, state.contig, "not_visible"))
-        if effects:
-            self._touches += 1
-            state.touched = self._touches
-        self._dirty.conversations.add(state.id)
-        self._catchup.held += len(tail.held) - before
-        self._catchup.settle(tail)
-        return effects
-
-    def _learn(self, state: ConversationState, entry: Entry) -> None:
-        state.last = entry
-        state.ordinal = max(state.ordinal, entry.ordinal)
-        if ids.kind_of(state.id) == ids.DIRECT and not state.peer and entry.sender != self.user:
-            state.peer = entry.sender
-        if entry.type in ("group.create", "group.rename"):
-            state.title = title_of(entry) or state.title
-
     def _on_entries(self, f: Entries, now: float) -> list[Effect]:
-        for entry in f.entries:
-            self._note_own(entry)
         if f.id in self._catchup:
-            tail, effects = self._catchup.page(f, now)
-            return effects + self._show(tail)
+            return self._log.page(f, now)
         if f.id in self._resync:
             request, own, too_far = self._resync.page(f, self.user)
             self._dirty.outbox.add(request)
@@ -478,57 +424,25 @@ class ClientCore:
             return self._give_up(request, error) if too_far else []
         if not self._questions.close(f.id):
             return []
-        tail_ = self.tails.get(f.conversation)
-        if tail_ is not None and tail_.state.base:
-            tail_.raise_head(f.head)
-            self._catchup.want(tail_, now + self.limits.gap_wait_s)
+        state = self.conversations.get(f.conversation)
+        if state is not None and state.base:
+            self._log.grown(f.conversation, f.head, now + self.limits.gap_wait_s)
         return [Answered(f.id, f)]
-
-    # ------------------------------------------------------------ frames: heads, marks, members
 
     def _on_heads(self, f: Heads, now: float) -> list[Effect]:
         effects: list[Effect] = []
+        listed, new_device = f.id is not None, self.cursor is None
         for head in f.heads:
-            effects += self._take_head(head, f.id is not None, now)
-        if f.id is not None and self._questions.close(f.id):
+            streamed = head.conversation in self._have and not self._synced
+            effects += self._log.head(head, listed, new_device, now, streamed)
+        if f.id is None:
+            self.more = f.more or self.more
+        elif self._questions.close(f.id):
             effects.append(Answered(f.id, f))
         return effects
 
-    def _take_head(self, head: Head, asked: bool, now: float) -> list[Effect]:
-        tail = self._tail(head.conversation)
-        state = tail.state
-        state.title = head.title or state.title
-        state.role, state.until_seq = head.role, head.until_seq
-        if isinstance(head.peer, str):
-            state.peer = head.peer
-        state.ordinal = max(state.ordinal, head.ordinal)
-        self._dirty.conversations.add(state.id)
-        effects = [ConversationChanged(state.id), *self.marks.head(state, head, self.user)]
-        if asked and not state.base:
-            state.last = head.last  # an older page of the list: nothing new, so nothing to show before somebody speaks
-        elif head.seq:
-            effects += self._take_head_seq(tail, head, now)
-        return effects
-
-    def _take_head_seq(self, tail: Tail, head: Head, now: float) -> list[Effect]:
-        new_device = self.cursor is None
-        tail.begin(head.seq if new_device else head.seq - self.limits.unknown_entries_max + 1)
-        tail.raise_head(head.seq)
-        if head.last is not None:
-            self._note_own(head.last)
-            self._catchup.hold(tail, head.last)
-        effects = self._show(tail)
-        # What `have` named may be streamed to us: do not ask for it in the same moment.
-        streamed = head.conversation in self._have and not self._synced
-        self._catchup.want(tail, now + self.limits.gap_wait_s if streamed else now)
-        return effects
-
     def _on_head_changed(self, f: HeadChanged, now: float) -> list[Effect]:
-        tail = self._tail(f.conversation)
-        tail.begin(f.seq - self.limits.unknown_entries_max + 1)
-        tail.raise_head(f.seq)
-        self._dirty.conversations.add(f.conversation)
-        self._catchup.want(tail, now)
+        self._log.grown(f.conversation, f.seq, now)
         return []
 
     def _on_receipts(self, f: Receipts, now: float) -> list[Effect]:
@@ -543,29 +457,10 @@ class ClientCore:
     def _on_members(self, f: MembersPage, now: float) -> list[Effect]:
         return [Answered(f.id, f)] if self._questions.close(f.id) else []
 
-    def _tail(self, conversation: str) -> Tail:
-        tail = self.tails.get(conversation)
-        if tail is None:
-            state = self.conversations[conversation] = ConversationState(conversation)
-            tail = self.tails[conversation] = Tail(state)
-        return tail
-
 
 def action_of(code: int) -> str:
     """What a client does about an error: the ranges of `homing.codes`; what is outside of them is not repeated."""
     return {2: "retry", 3: "reconnect", 4: "sign_in", 5: "sync"}.get(code // 1000, "fix")
-
-
-def title_of(entry: Entry) -> str:
-    """The title in a ``group.*`` entry, "" if there is none."""
-    try:
-        return msgspec.json.decode(entry.body, type=_GroupBody).title
-    except msgspec.MsgspecError:
-        return ""
-
-
-class _GroupBody(msgspec.Struct):
-    title: str = ""
 
 
 def _validate(frame: Request) -> None:

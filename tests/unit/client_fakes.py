@@ -47,6 +47,9 @@ def entry(seq: int, sender: str = BOB, id_: str = "", conversation: str = CHAT, 
     )
 
 
+WELCOME = Welcome(session="s", user=ME, device="d", node="n", time=0, heartbeat_ms=30_000)
+
+
 def error(code: codes.Code, id_: str | None = None, retry_after_ms: int | None = None) -> Error:
     return Error(code=code.number, name=code.name, message="", id=id_, retry_after_ms=retry_after_ms)
 
@@ -234,3 +237,11 @@ class Device:
 
 def shown(effects: Iterable[Effect], conversation: str = CHAT) -> list[int]:
     return [e.entry.seq for e in effects if isinstance(e, Shown) and e.entry.conversation == conversation]
+
+
+def live(server: Server | None = None, **limits: float) -> tuple[Device, Server]:
+    """A caught-up device, with no effects noted yet, and its server."""
+    server = server or Server()
+    device = Device(limits=Limits(**limits)).live(server)  # type: ignore[arg-type]  # fields by name
+    device.effects.clear()
+    return device, server
