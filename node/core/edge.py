@@ -11,6 +11,7 @@ Laws:
 from __future__ import annotations
 
 from collections import deque
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from homing import codes
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
     from node.core.services import Services
 
 Asked: TypeAlias = ToConversation | GroupChange | AskEntries | AskMembers | AskHeads
+
+_direct_id = lru_cache(maxsize=16_384)(direct_id)
+"""A pure function of two ids, asked for each message; the busiest pairs of a node fit."""
 
 
 class Identity(Struct, frozen=True):
@@ -208,7 +212,7 @@ class Edge:
             return self._error(session, codes.INVALID, "types that begin with group. are made by the group operations", f.id, "type")
         peer, conversation = "", f.to
         if kind_of(f.to) == USER:
-            peer, conversation = f.to, direct_id(s.who.user, f.to)
+            peer, conversation = f.to, _direct_id(s.who.user, f.to)
         elif kind_of(f.to) not in (DIRECT, GROUP):
             return self._error(session, codes.INVALID, "this id is neither a user's nor a conversation's", f.id, "to")
         frame = ToConversation(conversation, s.who.user, session, f.id, f.type, f.body, f.ts, f.after, peer)

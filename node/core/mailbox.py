@@ -269,19 +269,24 @@ class Mailbox:
 
     def on_grown(self, conversation: str, seq: int) -> None:
         self._touch(conversation)
-        self._broadcast(lambda sessions: HeadOut(conversation, seq, sessions))
+        for edge, sessions in self._by_edge().items():
+            self._send_all(edge, sessions, HeadOut(conversation, seq, tuple(sessions)))
 
     def on_marks_moved(self, frame: MarksMoved) -> None:
         self._touch(frame.conversation)
-        self._broadcast(lambda sessions: MarksOut(frame.conversation, frame.marks, sessions))
+        self._tell_marks(frame.conversation, frame.marks)
 
-    def _broadcast(self, make: Callable[[tuple[int, ...]], Struct], but: SessionKey | None = None) -> None:
-        by_edge: dict[str, list[int]] = {}
+    def _tell_marks(self, conversation: str, marks: tuple[tuple[str, int, int], ...], but: SessionKey | None = None) -> None:
+        for edge, sessions in self._by_edge(but).items():
+            self._send_all(edge, sessions, MarksOut(conversation, marks, tuple(sessions)))
+
+    def _by_edge(self, but: SessionKey | None = None) -> dict[str, list[int]]:
+        """The sessions' numbers, by the process that holds them."""
+        found: dict[str, list[int]] = {}
         for key in self.sessions:
             if key != but:
-                by_edge.setdefault(key[0], []).append(key[1])
-        for edge, sessions in by_edge.items():
-            self._send_all(edge, sessions, make(tuple(sessions)))
+                found.setdefault(key[0], []).append(key[1])
+        return found
 
     def _send(self, key: SessionKey, frame: Struct) -> None:
         self._send_all(key[0], [key[1]], frame)
@@ -313,8 +318,7 @@ class Mailbox:
         mark.read = max(mark.read, frame.read)
         self._report(frame.conversation, mark)
         if frame.read and len(self.sessions) > 1:
-            moved = ((self.user, mark.delivered, mark.read),)
-            self._broadcast(lambda sessions: MarksOut(frame.conversation, moved, sessions), (edge, frame.session))
+            self._tell_marks(frame.conversation, ((self.user, mark.delivered, mark.read),), (edge, frame.session))
 
     def _report(self, conversation: str, mark: Unstored) -> None:
         home = self.sv.owner_of(conversation)

@@ -79,6 +79,8 @@ class NodeCore:
         self.lease_s = lease_s
         self.rules = rules
         self.now = now
+        self.timed_at, self.timed_ms = -1.0, 0
+        """Cluster time at ``timed_at``: asked once for all that one event makes."""
         self.epoch = 0
         self.ended: str = ""
         self.effects: list[Effect] = []
@@ -204,7 +206,9 @@ class NodeCore:
         return self.storage.has_room
 
     def time_ms(self) -> int:
-        return self.directory.time_ms(self.now)
+        if self.now != self.timed_at:
+            self.timed_at, self.timed_ms = self.now, self.directory.time_ms(self.now)
+        return self.timed_ms
 
     def owner_of(self, id_: str) -> str:
         return self.owners[int(id_[:4], 16) >> 2]

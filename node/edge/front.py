@@ -21,7 +21,8 @@ class Owner(Protocol):
 
     limits: EdgeLimits
     subprotocol_required: bool
-    fronts: set[Front]
+    fronts: set[Front | Drain]
+    """Sockets that are no connections yet, or never will be."""
 
     def is_full(self) -> bool: ...
     def upgrade(self, transport: asyncio.Transport, accepted: Accepted, rest: bytes) -> None:
@@ -46,7 +47,9 @@ class Front(asyncio.Protocol):
         transport = cast(asyncio.Transport, transport)  # uvloop's do not derive from it
         self._transport = transport
         if self._owner.is_full():
-            refuse(transport, Refused(503, "too many connections", (("Retry-After", "5"),)), self._owner.limits)
+            # Not drained: a refusal must not hold a socket when there are too many.
+            transport.write(response(Refused(503, "too many connections", (("Retry-After", "5"),))))
+            transport.close()
             return
         self._owner.fronts.add(self)
         self._timer = asyncio.get_running_loop().call_later(self._owner.limits.handshake_timeout_s, transport.abort)
@@ -61,7 +64,7 @@ class Front(asyncio.Protocol):
         end = self._buffer.find(END_OF_HEAD)
         if end > self._owner.limits.head_bytes_max or (end < 0 and len(self._buffer) > self._owner.limits.head_bytes_max):
             self._leave()
-            refuse(transport, Refused(431, "request head too large"), self._owner.limits)
+            refuse(transport, Refused(431, "request head too large"), self._owner)
         elif end >= 0:
             self._leave()
             self._route(transport, self._buffer, end)
@@ -74,7 +77,7 @@ class Front(asyncio.Protocol):
         head = parse_head(data[:end])
         answer = negotiate(head, self._owner.limits.origins, self._owner.subprotocol_required) if isinstance(head, Head) else head
         if isinstance(answer, Refused):
-            refuse(transport, answer, self._owner.limits)
+            refuse(transport, answer, self._owner)
         else:
             self._owner.upgrade(transport, answer, data[end + len(END_OF_HEAD) :])
 
@@ -117,13 +120,22 @@ class Drain(asyncio.Protocol):
         if self._on_lost is not None:
             self._on_lost(exc)
 
+    def abort(self) -> None:
+        self._transport.abort()
 
-def refuse(transport: asyncio.Transport, refused: Refused, limits: EdgeLimits) -> None:
+
+def refuse(transport: asyncio.Transport, refused: Refused, owner: Owner) -> None:
     """Answers with an error and closes."""
+    transport.write(response(refused))
+    drain = Drain(transport, owner.limits, lambda _: owner.fronts.discard(drain))
+    owner.fronts.add(drain)
+
+
+def response(refused: Refused) -> bytes:
+    """The HTTP response that says no."""
     body = refused.reason.encode() + b"\n"
     headers = (("Connection", "close"), ("Content-Type", "text/plain"), ("Content-Length", str(len(body))))
     given = {name for name, _ in refused.headers}
     lines = [f"HTTP/1.1 {refused.status} {HTTPStatus(refused.status).phrase}"]
     lines += [f"{name}: {value}" for name, value in (*refused.headers, *(h for h in headers if h[0] not in given))]
-    transport.write("\r\n".join(lines).encode() + END_OF_HEAD + body)
-    Drain(transport, limits)
+    return "\r\n".join(lines).encode() + END_OF_HEAD + body

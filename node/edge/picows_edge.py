@@ -322,7 +322,7 @@ class PicowsEdge:
         self.handler = handler
         self.subprotocol_required = subprotocol_required
         self.accept_both_kinds = accept_both_kinds
-        self.fronts: set[Front] = set()
+        self.fronts: set[Front | Drain] = set()
         self.sweeper: Sweeper[PicowsConnection] = Sweeper(limits, CLOSE_TRY_LATER)
         self.loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]  # set by start(), before there is a connection
         self._http = HttpSide(app, self)
@@ -338,7 +338,10 @@ class PicowsEdge:
         self.sweeper.now = self.loop.time()
         self._sweep()
         await self._http.start()
-        self._server = await self.loop.create_server(lambda: Front(self), host, port, ssl=tls, backlog=self.limits.backlog)
+        handshake_s = self.limits.handshake_timeout_s if tls is not None else None
+        self._server = await self.loop.create_server(
+            lambda: Front(self), host, port, ssl=tls, backlog=self.limits.backlog, ssl_handshake_timeout=handshake_s
+        )
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
 
