@@ -125,7 +125,7 @@ class StorageProcess:
         service = StorageService(store, mesh, membership, self.settings.storage.worker, lambda: pump.flush(), config.frame_bytes_max)
         pump = Pump(mesh, transport, service.handle, service.tick)
         service.on_commit, service.on_expelled = self._metrics.on_commit, self.stop
-        service.start()
+        service.start(loop.time())
         await pump.start()
         self.service = service
         log.info("started", file=str(store.path), endpoint=endpoint, http_port=self.ops.port)

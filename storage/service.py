@@ -108,12 +108,14 @@ class StorageService:
         self._reader = Reader(store, self._deliver, frame_bytes_max)
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(WriteRow | Ask).decode
+        self._answers: list[tuple[str, bytes]] = []
+        """Of the reading thread, for the next ``tick``; their number is part of what the queue of asks bounds."""
         self._reopen_at = 0.0
         self._reopen_wait_s = 0.0
 
-    def start(self) -> None:
+    def start(self, now: float) -> None:
         self._reader.start()
-        self.membership.start(self._loop.time())
+        self.membership.start(now)
 
     def stop(self) -> None:
         """Ends the reading thread; rows and asks that still wait are lost with their links, their askers ask again."""
@@ -144,7 +146,7 @@ class StorageService:
                 self.core.on_peer_gone(event.incarnation)
                 self.held.forget(event.incarnation)
             elif isinstance(event, WindowOpen):
-                self.held.send(event.incarnation, self._send)
+                self.held.send(event.incarnation, lambda peer, frame: self._send(peer, frame, now))
             waiting.extendleft(reversed(self.membership.on_event(event, now)))
 
     def _on_frame(self, incarnation: str, frame: bytes, now: float) -> None:
@@ -173,6 +175,7 @@ class StorageService:
             self._reader.submit(self.core.take_asks(READS_TOGETHER))
         if self.membership.expelled:
             self.on_expelled()
+        self._send_answers(now)
         self._commit(now)
         times = (due, self.core.next_deadline(), self._reopen_at if self._store.failure else None)
         return min((at for at in times if at is not None), default=None)
@@ -227,13 +230,17 @@ class StorageService:
             return  # the loop is closed: the process ends
 
     def _on_answers(self, answers: list[tuple[str, bytes]]) -> None:
+        self._answers += answers
+        self._wake()
+
+    def _send_answers(self, now: float) -> None:
+        answers, self._answers = self._answers, []
         self.core.on_answered(len(answers))
         for peer, frame in answers:
-            if peer not in self.held and self._send(peer, frame):
+            if peer not in self.held and self._send(peer, frame, now):
                 continue
             if self._mesh.heard_at(peer) is not None:  # its window is full; else it is gone and waits for nothing
                 self.held.add(peer, frame)
-        self._wake()
 
-    def _send(self, peer: str, frame: bytes) -> bool:
-        return self._mesh.send(peer, frame, self._loop.time()) > 0
+    def _send(self, peer: str, frame: bytes, now: float) -> bool:
+        return self._mesh.send(peer, frame, now) > 0
