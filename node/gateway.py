@@ -189,9 +189,13 @@ class Gateway:
 
     def apply(self) -> None:
         """Does what the core asks for, then has the links written."""
+        self.perform()
+        self.flush()
+
+    def perform(self) -> None:
+        """Does what the core asks for; the pump, which calls, writes the links itself."""
         for effect in self.core.take_effects():
             self._do(effect)
-        self.flush()
 
     def _do(self, effect: Effect) -> None:
         kind = type(effect)

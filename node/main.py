@@ -91,12 +91,12 @@ class Node:
 
     def _on_events(self, events: list[Event], now: float) -> None:
         self.core.on_events(events, now)
-        self.gateway.apply()
+        self.gateway.perform()
 
     def _tick(self, now: float) -> float:
         self.directory.set_health(self.http.storage_ok(), not self.stopping, self.edge.connections(), now)
         self.core.tick(now)
-        self.gateway.apply()
+        self.gateway.perform()
         return self.core.next_deadline()
 
     def _on_end(self, reason: str) -> None:
