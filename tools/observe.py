@@ -119,6 +119,8 @@ class Observer:
         cluster = await self._cluster()
         members = {str(m.get("name")): m for m in _dicts(cluster.get("members"))} if cluster is not None else {}
         urls = {name: _http_url(str(m.get("public_url") or "")) for name, m in members.items()}
+        if cluster is not None:  # whoever answers there is the directory of that name
+            urls[str(cluster.get("directory"))] = self._url
         urls = {name: self._known.get(name) or urls.get(name) for name in (*self._known, *urls)}
         names = sorted(urls, key=_order)
         answers = await asyncio.gather(*(self._ask(urls[name]) for name in names))

@@ -9,8 +9,9 @@ import argparse
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.live import Live
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(status.json(), indent=1))
     else:
-        console.print(render(status))
+        console.print(render(status, console.width))
     return 0 if status.directory_reachable else UNREACHABLE
 
 
@@ -86,44 +87,31 @@ async def watch(url: str, known: dict[str, str], interval_s: float, as_json: boo
         async for status in looks(url, known, interval_s):
             print(json.dumps(status.json()) if as_json else "", flush=True)
             if not as_json:
-                console.print(render(status))
+                console.print(render(status, console.width))
     with Live(console=console, auto_refresh=False, screen=False) as live:
         async for status in looks(url, known, interval_s):
-            live.update(render(status), refresh=True)
+            live.update(render(status, console.width), refresh=True)
     return 0
 
 
-def render(status: Status) -> Table:
-    """The table for people."""
+def render(status: Status, width: int) -> Table:
+    """The table for people, with fewer columns where there is less room."""
     epoch = f"epoch {_text(status.epoch)}" if status.directory_reachable else "the directory does not answer"
     moving = f", {status.moves_in_flight} moves under way" if status.moves_in_flight else ""
-    table = Table(title=f"{status.url}  {epoch}{moving}", title_justify="left", box=None, pad_edge=False)
-    for heading in ("process", "state"):
-        table.add_column(heading)
-    for heading in ("slots", "sessions", "chats", "queue", "frames/s in", "out", "mesh", "rows/s", "commits", "CPU %", "MiB", "up"):
-        table.add_column(heading, justify="right")
+    unsettled = ", slots are not yet where they should be" if status.settled is False else ""
+    table = Table(title=f"{status.url}   {epoch}{moving}{unsettled}", title_justify="left", box=None, pad_edge=False)
+    columns = [column for column in COLUMNS if width >= column.width_min]
+    for column in columns:
+        table.add_column(
+            column.heading, justify="left" if column.heading in {"process", "state"} else "right", no_wrap=column.heading != "state"
+        )
     for process in status.processes:
-        table.add_row(*_row(process, status.at))
+        table.add_row(*(column.cell(process, status.at) for column in columns))
     return table
 
 
-def _row(p: ProcessStatus, at: float) -> list[str | Text]:
-    rate = p.rates.get
-    is_node, is_storage = p.role == "node", p.role == "storage"
-    cpu = rate("cpu")
-    return [
-        p.name,
-        _state(p),
-        _text(p.slots, is_node),
-        _text(p.sessions, is_node),
-        _text(p.conversations, is_node),
-        _text(p.queue, is_node or is_storage),
-        *(_text(rate(name), is_node) for name in ("frames_in", "frames_out", "mesh_frames")),
-        *(_text(rate(name), is_storage) for name in ("rows", "commits")),
-        _text(None if cpu is None else 100 * cpu),
-        _text(None if p.memory_bytes is None else p.memory_bytes / (1 << 20)),
-        UNKNOWN if p.started_at is None else _age(at - p.started_at),
-    ]
+def _rate(name: str, role: str) -> Callable[[ProcessStatus, float], str]:
+    return lambda p, at: _text(p.rates.get(name), p.role == role)
 
 
 def _state(p: ProcessStatus) -> Text:
@@ -151,3 +139,38 @@ def _age(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def _cpu(p: ProcessStatus, at: float) -> str:
+    cpu = p.rates.get("cpu")
+    return _text(None if cpu is None else 100 * cpu)
+
+
+def _memory(p: ProcessStatus, at: float) -> str:
+    return _text(None if p.memory_bytes is None else p.memory_bytes / (1 << 20))
+
+
+class Column(NamedTuple):
+    """A column of the table; ``width_min``: of the terminal, for it to be shown."""
+
+    heading: str
+    cell: Callable[[ProcessStatus, float], str | Text]
+    width_min: int = 0
+
+
+COLUMNS = (
+    Column("process", lambda p, at: p.name),
+    Column("state", lambda p, at: _state(p)),
+    Column("slots", lambda p, at: _text(p.slots, p.role == "node")),
+    Column("sessions", lambda p, at: _text(p.sessions, p.role == "node")),
+    Column("chats", lambda p, at: _text(p.conversations, p.role == "node"), 90),
+    Column("queue", lambda p, at: _text(p.queue, p.role in {"node", "storage"})),
+    Column("in/s", _rate("frames_in", "node")),
+    Column("out/s", _rate("frames_out", "node")),
+    Column("mesh/s", _rate("mesh_frames", "node"), 100),
+    Column("rows/s", _rate("rows", "storage")),
+    Column("commits/s", _rate("commits", "storage"), 110),
+    Column("CPU %", _cpu),
+    Column("MiB", _memory, 80),
+    Column("up", lambda p, at: UNKNOWN if p.started_at is None else _age(at - p.started_at), 80),
+)

@@ -1,0 +1,42 @@
+"""`./run`: one command, from anywhere, to a cluster that is ready; Ctrl-C ends all of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from tests.integration.conftest import ClusterProcess, free_base_port
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def test_one_command_starts_three_nodes_and_ctrl_c_ends_them(tmp_path: Path) -> None:
+    data, said = tmp_path / "data", tmp_path / "said"
+    base_port = free_base_port(3)
+    environment = {name: value for name, value in os.environ.items() if name != "HOMING_DATA"}
+    # A group of its own and the signal to the whole group: that is what a terminal does.
+    command = [str(ROOT / "run"), "--data", str(data), "--base-port", str(base_port)]
+    with said.open("wb") as out:
+        run = subprocess.Popen(command, cwd="/", env=environment, stdout=out, stderr=out, process_group=0)
+    cluster = ClusterProcess(data, 3, base_port)
+    try:
+        until = time.monotonic() + 90
+        while "Ctrl-C stops all of it." not in said.read_text():
+            assert run.poll() is None and time.monotonic() < until, said.read_text()
+            time.sleep(0.1)
+        assert set(cluster.pids) == {"directory-1", "storage-1", "node-1", "node-2", "node-3"}
+        text = said.read_text()
+        homing = str(ROOT / ".venv" / "bin" / "homing").removeprefix("/")
+        assert f"{homing} status --watch --data {data}" in text, "commands work from where one stands"
+        os.killpg(run.pid, signal.SIGINT)
+        assert run.wait(45) == 0, said.read_text()
+        assert cluster.pids == {}
+    finally:
+        if run.poll() is None:
+            run.kill()
+            run.wait()
+        left = cluster.clean_up()
+    assert left == {}
