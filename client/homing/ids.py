@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 SLOTS = 16_384
 USER, DIRECT, GROUP = 0, 1, 2
-_HEX = frozenset("0123456789abcdef")
 
 
 class MessageId(NamedTuple):
@@ -36,7 +35,7 @@ def kind_of(id_: str) -> int:
 
 def is_id(text: object) -> bool:
     """Whether ``text`` is a well-formed id (of any kind)."""
-    return isinstance(text, str) and len(text) == 32 and _HEX.issuperset(text)
+    return isinstance(text, str) and len(text) == 32 and not text.strip("0123456789abcdef")
 
 
 def make_id(slot: int, kind: int, rest: bytes) -> str:

@@ -16,7 +16,22 @@ from typing import Final
 import msgspec
 from homing import codes
 from homing.codes import Code
-from homing.protocol import FRAME_BYTES_MAX, ClientFrame, Entry, Error, ServerFrame
+from homing.ids import is_id
+from homing.protocol import (
+    FRAME_BYTES_MAX,
+    ClientFrame,
+    Entry,
+    Error,
+    FetchHeads,
+    GroupAdd,
+    GroupCreate,
+    GroupRemove,
+    GroupRole,
+    Hello,
+    Ping,
+    Send,
+    ServerFrame,
+)
 from msgspec import Struct
 
 _JSON: Final[msgspec.json.Decoder[ClientFrame]] = msgspec.json.Decoder(ClientFrame)
@@ -68,7 +83,9 @@ def decode(data: bytes, binary: bool, bytes_max: int = FRAME_BYTES_MAX) -> Clien
     if len(data) > bytes_max:
         return BadFrame(codes.TOO_BIG, f"a frame may have {bytes_max} bytes, this one has {len(data)}")
     try:
-        return _MSGPACK.decode(data) if binary else _JSON.decode(data)
+        frame = _MSGPACK.decode(data) if binary else _JSON.decode(data)
+        field = _wrong_field(frame)
+        return frame if field is None else _invalid_field(frame, field)
     except msgspec.ValidationError as error:
         return _invalid(str(error), data, binary)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError, OverflowError) as error:
@@ -125,6 +142,31 @@ def sent_frame(id_: str, entry: EncodedEntry, binary: bool) -> bytes:
 
 
 # ---------------------------------------------------------------- what was wrong
+
+_TYPE = re.compile(r"[a-z][a-z0-9_.]{0,31}")
+
+
+def _wrong_field(frame: ClientFrame) -> str | None:
+    """The first field whose text is not of the form that the documents give for ids and types."""
+    if isinstance(frame, Send):
+        if not is_id(frame.to):
+            return "to"
+        return None if frame.type == "text" or _TYPE.fullmatch(frame.type) else "type"
+    if isinstance(frame, Ping | FetchHeads):
+        return None
+    if isinstance(frame, Hello):
+        return next((f"have.{key[:40]}" for key in frame.have if not is_id(key)), None)
+    if not is_id(frame.conversation):
+        return "conversation"
+    if isinstance(frame, GroupCreate | GroupAdd | GroupRemove):
+        return next((f"members[{n}]" for n, user in enumerate(frame.members) if not is_id(user)), None)
+    return "user" if isinstance(frame, GroupRole) and not is_id(frame.user) else None
+
+
+def _invalid_field(frame: ClientFrame, field: str) -> BadFrame:
+    what = "a type is a lower-case word of at most 32 characters" if field == "type" else "an id is 32 hexadecimal digits in lower case"
+    return BadFrame(codes.INVALID, what, field, getattr(frame, "id", None))
+
 
 _PATH = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`(?P<path>[^`]*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]+)`")
