@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def test_one_command_starts_three_nodes_and_ctrl_c_ends_them(tmp_path: Path) -> None:
-    data, said = tmp_path / "data", tmp_path / "said"
+    data, said = tmp_path / "chats", tmp_path / "said"
     base_port = free_base_port(3)
     environment = {name: value for name, value in os.environ.items() if name != "HOMING_DATA"}
     # A group of its own and the signal to the whole group: that is what a terminal does.
@@ -29,7 +29,7 @@ def test_one_command_starts_three_nodes_and_ctrl_c_ends_them(tmp_path: Path) -> 
             time.sleep(0.1)
         assert set(cluster.pids) == {"directory-1", "storage-1", "node-1", "node-2", "node-3"}
         text = said.read_text()
-        assert f"{ROOT}/.venv/bin/homing status --watch --data data\n" in text, "commands work from where one stands"
+        assert f"{ROOT}/.venv/bin/homing status --watch --data chats\n" in text, "commands work from where one stands"
         os.killpg(run.pid, signal.SIGINT)
         assert run.wait(45) == 0, said.read_text()
         assert cluster.pids == {}
