@@ -394,6 +394,10 @@ class Conversation:
         quiet = not self.pending and not self.speech.unsettled and not self.scanning and not self.underived
         return self.state in (OPEN, FROZEN) and quiet and self.marks.dirty_since is None and self.marks.writing is None
 
+    @property
+    def is_closed(self) -> bool:
+        return self.state == CLOSED
+
     def freeze(self) -> None:
         """A planned move: nothing new; what is pending ends, marks are stored."""
         if self.state == OPEN:

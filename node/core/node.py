@@ -26,12 +26,13 @@ from directory.client import ClientEvent, DirectoryClient, Lost, MoveTakenBack, 
 from directory.frames import DirectoryFrame
 from directory.table import Delta, Table
 from node.core import frames as f
-from node.core.conversation import CLOSED, Conversation, ConversationFrame
+from node.core.conversation import Conversation, ConversationFrame
 from node.core.deliveries import Deliveries
 from node.core.edge import Edge, Identity
 from node.core.effects import Effect, EndNode
 from node.core.limits import CoreLimits
 from node.core.mailbox import Mailbox
+from node.core.moves import Moves
 from node.core.rules import ALL, Rules
 from node.core.services import NOBODY, T
 from router.events import Acked, Event, FrameIn, PeerDown, PeerUp, TableIn, TableWanted, WindowOpen
@@ -99,10 +100,7 @@ class NodeCore:
         self.opening: dict[str, dict[str, Callable[[str], None]]] = {}
         self.timers: list[tuple[float, int, Callable[[], None]]] = []
         self.timer_n = 0
-        self.frozen: dict[int, frozenset[int]] = {}
-        """Moves under way: number → slots that are being brought to rest."""
-        self.draining_since: float | None = None
-        self.good_bye_said = False
+        self.moves = Moves(self)
         self.sweep_at = now + SWEEP_S
         self.cell_look_at = now + CELL_LOOK_S
         self.handlers = self._handlers()
@@ -177,13 +175,12 @@ class NodeCore:
         while self.timers and self.timers[0][0] <= now:
             heapq.heappop(self.timers)[2]()
         self.edge.tick()
-        self._to_directory(self.directory.tick(now))
+        self.to_directory(self.directory.tick(now))
         if now >= self.sweep_at:
             self._sweep()
         if now >= self.cell_look_at:
             self._look_at_cell()
-        if self.draining_since is not None:
-            self._drain_on()
+        self.moves.tick()
         self._drain()
 
     def next_deadline(self) -> float:
@@ -358,7 +355,7 @@ class NodeCore:
 
     # -------------------------------------------------------------- directory and table
 
-    def _to_directory(self, frames: list[ToDirectory]) -> None:
+    def to_directory(self, frames: list[ToDirectory]) -> None:
         """What does not get through is said again at the next renewal, or when the directory asks again."""
         for directory, frame in frames:
             self.mesh.send(directory, _encode(frame), self.now)
@@ -378,16 +375,9 @@ class NodeCore:
                 case Lost(reason):
                     self.end(reason)
                 case ReleaseAsked(move, runs):
-                    self._release(move, runs)
+                    self.moves.release(move, runs)
                 case MoveTakenBack(move):
-                    self._thaw(move)
-
-    def _release(self, move: int, runs: list[tuple[int, int]]) -> None:
-        if move not in self.frozen:
-            self.frozen[move] = frozenset(slot for first, count in runs for slot in range(first, first + count))
-            # A directory that forgot the move cannot take it back. Going on is always safe: the fence decides whose entries count.
-            self.at(self.now + self.limits.move_s, lambda: self._thaw(move))
-        self._rest()
+                    self.moves.thaw(move)
 
     def _on_table(self, table: Table) -> None:
         gone = self.members - table.by_incarnation.keys()
@@ -404,7 +394,7 @@ class NodeCore:
             self.tracked.pop(incarnation, None)
             self.opening.pop(incarnation, None)
         self.storage.on_members([m.incarnation for m in table.role("storage")], self.now)
-        self._forget_moves()
+        self.moves.forget()
         self._close_lost(table)
         for conversation in list(self.conversations.values()):
             conversation.speech.on_table()
@@ -429,65 +419,18 @@ class NodeCore:
                 mailbox.closed = True
                 del self.mailboxes[user]
 
-    # -------------------------------------------------------------- planned moves
-
-    def _rest(self) -> None:
-        """Freezes what is being moved; tells the directory when it is at rest."""
-        for move, slots in list(self.frozen.items()):
-            if move < 0:
-                continue
-            inside = [c for id_, c in list(self.conversations.items()) if int(id_[:4], 16) >> 2 in slots]
-            for conversation in inside:
-                conversation.freeze()
-                if conversation.state == CLOSED:
-                    del self.conversations[conversation.id]
-            waiting = any(c.state != CLOSED and not c.is_at_rest() for c in inside)
-            if waiting:
-                self.at(self.now + self.limits.ask_again_s, self._rest)
-            else:
-                self._to_directory(self.directory.released(move))
-
-    def _forget_moves(self) -> None:
-        """Moves whose slots have gone to their new owner are over."""
-        for move, slots in list(self.frozen.items()):
-            if all(self.owners[slot] != self.me for slot in slots):
-                del self.frozen[move]
-
-    def _thaw(self, move: int) -> None:
-        """The move is taken back: its slots go on as before."""
-        slots = self.frozen.pop(move, frozenset())
-        for id_, conversation in self.conversations.items():
-            if int(id_[:4], 16) >> 2 in slots:
-                conversation.unfreeze()
-
     # -------------------------------------------------------------- stopping (P6)
 
     def drain(self, now: float) -> None:
         """Told to stop: brings all to rest, then says good-bye; ``is_drained`` tells when."""
-        if self._begin(now) and self.draining_since is None:
-            self.draining_since = now
-            self.frozen[-1] = frozenset(range(SLOTS))
-            self._drain_on()
+        if self._begin(now):
+            self.moves.drain()
             self._drain()
-
-    def _drain_on(self) -> None:
-        assert self.draining_since is not None
-        if self.good_bye_said:
-            return
-        for conversation in list(self.conversations.values()):
-            conversation.freeze()
-        resting = all(c.state == CLOSED or c.is_at_rest() for c in self.conversations.values())
-        unstored = any(mailbox.unstored for mailbox in self.mailboxes.values())
-        if (resting and not unstored) or self.now - self.draining_since > self.limits.drain_s:
-            self.good_bye_said = True
-            self._to_directory(self.directory.good_bye())
-        else:
-            self.at(self.now + self.limits.ask_again_s / 2, lambda: None)
 
     @property
     def is_drained(self) -> bool:
         """Good-bye is said; the process may end once the links have taken it."""
-        return self.good_bye_said
+        return self.moves.good_bye_said
 
     # -------------------------------------------------------------- actors
 
@@ -503,7 +446,7 @@ class NodeCore:
     def _activate(self, id_: str, frame: ConversationFrame, source: str) -> Conversation | None:
         slot = int(id_[:4], 16) >> 2
         asked = isinstance(frame, f.ToConversation | f.GroupChange | f.AskEntries | f.AskMembers)
-        if self.owners[slot] != self.me or any(slot in slots for slots in self.frozen.values()):
+        if self.owners[slot] != self.me or self.moves.freezes(slot):
             if asked:
                 self.send(source, f.NotHere(frame.session, frame.id, slot))  # type: ignore[union-attr]  # asked says which
             return None

@@ -1,0 +1,102 @@
+"""Slots that leave this node by plan: a batch that the directory asks for, or all of them when the process is told to stop (P6).
+
+Laws:
+    * What leaves is frozen first: nothing new begins, what is pending ends, marks are stored; only then the directory hears of it.
+    * A batch whose end is not heard of is taken back by itself. Going on is always safe: the fence decides whose entries count.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from homing.ids import SLOTS, slot_of
+
+if TYPE_CHECKING:
+    from node.core.conversation import Conversation
+    from node.core.node import NodeCore
+
+ALL_SLOTS = -1
+"""The number of the move that a stop is."""
+
+
+class Moves:
+    """The batches of one node that are on their way out."""
+
+    def __init__(self, node: NodeCore) -> None:
+        self.node = node
+        self.frozen: dict[int, frozenset[int]] = {}
+        """Move → its slots."""
+        self.draining_since: float | None = None
+        self.good_bye_said = False
+
+    def freezes(self, slot: int) -> bool:
+        """Whether nothing new may begin in ``slot``."""
+        return any(slot in slots for slots in self.frozen.values())
+
+    # -------------------------------------------------------------- batches
+
+    def release(self, move: int, runs: list[tuple[int, int]]) -> None:
+        """The directory asks for the slots of ``runs`` (first, count)."""
+        node = self.node
+        if move not in self.frozen:
+            self.frozen[move] = frozenset(slot for first, count in runs for slot in range(first, first + count))
+            node.at(node.now + node.limits.move_s, lambda: self.thaw(move))
+        self._rest(move)
+
+    def _rest(self, move: int) -> None:
+        """Freezes what is in the batch; tells the directory once it is at rest."""
+        slots = self.frozen.get(move)
+        if slots is None:
+            return
+        if self._freeze([c for id_, c in self.node.conversations.items() if slot_of(id_) in slots]):
+            self.node.to_directory(self.node.directory.released(move))
+        else:
+            self.node.at(self.node.now + self.node.limits.ask_again_s / 2, lambda: self._rest(move))
+
+    def _freeze(self, conversations: list[Conversation]) -> bool:
+        """Freezes them; True when all are at rest."""
+        for conversation in conversations:
+            conversation.freeze()
+            if conversation.is_closed:
+                del self.node.conversations[conversation.id]
+        return all(c.is_closed or c.is_at_rest() for c in conversations)
+
+    def thaw(self, move: int) -> None:
+        """The move is taken back: its slots go on as before."""
+        slots = self.frozen.pop(move, frozenset())
+        for id_, conversation in self.node.conversations.items():
+            if slot_of(id_) in slots and not self.freezes(slot_of(id_)):
+                conversation.unfreeze()
+
+    def forget(self) -> None:
+        """There is a new table: batches whose slots have gone to their new owner are over."""
+        me, owners = self.node.me, self.node.owners
+        for move, slots in list(self.frozen.items()):
+            if move != ALL_SLOTS and all(owners[slot] != me for slot in slots):
+                del self.frozen[move]
+
+    # -------------------------------------------------------------- stopping
+
+    def drain(self) -> None:
+        """The process is told to stop."""
+        if self.draining_since is None:
+            self.draining_since = self.node.now
+            self.frozen[ALL_SLOTS] = frozenset(range(SLOTS))
+            self.tick()
+
+    def tick(self) -> None:
+        """While stopping: says good-bye when all is at rest, at the latest after ``drain_s``."""
+        node = self.node
+        if self.draining_since is None or self.good_bye_said:
+            return
+        resting = self._freeze(list(node.conversations.values()))
+        unstored = any(mailbox.unstored for mailbox in node.mailboxes.values())
+        if (resting and not unstored) or node.now - self.draining_since > node.limits.drain_s:
+            self.good_bye_said = True
+            node.to_directory(node.directory.good_bye())
+        else:
+            node.at(node.now + node.limits.ask_again_s / 2, _wake)
+
+
+def _wake() -> None:
+    """A timer that only has the tick called."""
