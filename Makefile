@@ -1,6 +1,6 @@
 # The everyday commands. All of them make the environment in .venv first, as ./run does.
 BIN := .venv/bin
-.PHONY: check test run lock bench env
+.PHONY: check test run lock bench config env
 .DEFAULT_GOAL := check
 
 env:
@@ -27,3 +27,7 @@ bench: env
 lock: env
 	$(BIN)/python .ci/lock $(if $(UPGRADE),--upgrade)
 	./run --setup-only
+
+# Writes the examples in config/ anew from the types in the code.
+config: env
+	$(BIN)/python .ci/config_examples.py
