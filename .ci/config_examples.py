@@ -61,7 +61,7 @@ def default(info: FieldInfo) -> object:
 def value(item: object) -> str:
     if isinstance(item, bool):
         return "true" if item else "false"
-    if isinstance(item, list | tuple):
+    if isinstance(item, list | tuple | set | frozenset):
         return f"[{', '.join(value(i) for i in item)}]"
     if isinstance(item, str):
         return '"' + item.replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -91,9 +91,10 @@ def table(path: str, kind: type[Struct], given: dict[str, object], present: Stru
         else:
             yield f"# {info.encode_name} = {value(item)}"
     for name, sub, item in nested:
-        if name in texts:
-            yield from ("", *comment(texts[name]))
-        yield from table(f"{path}.{name}", sub, {}, item)
+        lines = table(f"{path}.{name}", sub, {}, item)
+        yield next(lines)
+        yield from comment(texts.get(name, ""))
+        yield from lines
 
 
 def example(role: str) -> str:
