@@ -77,7 +77,8 @@ def comment(text: str) -> list[str]:
 def table(path: str, kind: type[Struct], given: dict[str, object], present: Struct | None) -> Iterator[str]:
     """One section with its sub-sections; ``given``: what an example must say; ``present``: the defaults where they are not the type's."""
     texts, nested = docs(kind), []
-    yield from ("", f"[{path}]")
+    whole = present is not None and any(info.required for info in msgspec.structs.fields(kind))
+    yield from ("", f"{'# ' if whole else ''}[{path}]")  # some tables are only valid with all of their keys
     for info in msgspec.structs.fields(kind):
         item = getattr(present, info.name) if present is not None else default(info)
         if isinstance(item, Struct):

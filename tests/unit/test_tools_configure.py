@@ -87,7 +87,7 @@ def test_the_examples_hold_what_the_code_says() -> None:
 def test_an_example_with_every_comment_sign_taken_away_is_a_valid_configuration_with_the_defaults(tmp_path: Path, role: str) -> None:
     text = (ROOT / "config" / f"{role}.toml").read_text(encoding="utf-8")
     full = tmp_path / "full.toml"
-    full.write_text(re.sub(r"^# (?=[a-z_]+ = )", "", text, flags=re.MULTILINE), encoding="utf-8")
+    full.write_text(re.sub(r"^# (?=[a-z_]+ = |\[)", "", text, flags=re.MULTILINE), encoding="utf-8")
     short = tmp_path / "short.toml"
     short.write_text("\n".join(line for line in text.splitlines() if not line.startswith("#")), encoding="utf-8")
     assert len(tomllib.loads(full.read_text())) == len(READERS[role](full))
