@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hmac
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from homing import codes
+from homing import codes, ids
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -64,8 +66,10 @@ class NodeMetrics(Collector):
 class NodeHttp:
     """The routes of a node."""
 
-    def __init__(self, core: NodeCore, gateway: Gateway, checker: TokenChecker, unready: Callable[[], str | None]) -> None:
+    def __init__(self, core: NodeCore, gateway: Gateway, checker: TokenChecker, unready: Callable[[], str | None], ops_key: bytes) -> None:
         self.core, self.gateway, self.checker = core, gateway, checker
+        self.ops_key = ops_key
+        """What operators' tools show; empty: there is nothing to look at."""
         name = core.mesh.me.name
         registry = process_registry(name, "node", lambda: core.me)
         registry.register(NodeMetrics(core, gateway))
@@ -74,10 +78,33 @@ class NodeHttp:
     def add_to(self, app: web.Application) -> None:
         self.ops.add_to(app)
         app.router.add_get("/v1/connect", self.connect)
+        if self.ops_key:
+            app.router.add_get("/debug/trace", self.trace)
+
+    @staticmethod
+    def now() -> float:
+        """The event loop's clock."""
+        return time.monotonic()
 
     def storage_ok(self) -> bool:
         """What the renewals say of storage."""
         return bool(self.core.storage.workers)
+
+    async def trace(self, request: web.Request) -> web.Response:
+        """``GET /debug/trace?message=ID`` with the operators' key: the steps of one message that this node remembers."""
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+        if not hmac.compare_digest(given.encode(), self.ops_key):
+            return web.json_response({"title": "the operators' key is needed"}, status=401, content_type="application/problem+json")
+        try:
+            message = ids.parse_message_id(request.query.get("message", ""))
+        except ValueError as error:
+            return web.json_response({"title": str(error)}, status=400, content_type="application/problem+json")
+        now, now_ms = self.now(), self.core.directory.time_ms(self.now())
+        steps = [
+            {"at_ms": round(now_ms - (now - step.at) * 1_000, 3), "what": step.what, "cause": step.cause, "detail": step.detail}
+            for step in self.core.trace.of(message.conversation, message.seq)
+        ]
+        return web.json_response({"schema": "homing.trace/1", "process": self.core.mesh.me.name, "steps": steps})
 
     async def connect(self, request: web.Request) -> web.Response:
         """``GET /v1/connect`` with a bearer token: where its user is at home."""

@@ -83,7 +83,8 @@ class Node:
             self.core, checker, self.config, self.rates, loop, self.pump.flush, random.Random().random, self._on_end
         )  # fmt: skip
         app = web.Application()
-        self.http = NodeHttp(self.core, self.gateway, checker, self.unready)
+        ops_key = Path(process.ops_key_file).read_bytes().strip() if process.ops_key_file else b""
+        self.http = NodeHttp(self.core, self.gateway, checker, self.unready, ops_key)
         self.http.add_to(app)
         self.edge = PicowsEdge(self.gateway, app, self.edge_limits)
 

@@ -29,6 +29,8 @@ class ProcessConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """CURVE keys and the allow list."""
     tokens_dir: str = "data/keys/tokens"
     """Keys that verify tokens."""
+    ops_key_file: str = ""
+    """For nodes: a file with the key that `homing trace` shows; without it nobody can look at single messages."""
     log_level: str = "info"
     """debug, info, warning or error."""
 

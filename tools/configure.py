@@ -52,6 +52,8 @@ def sections(layout: Layout, part: Part) -> Sections:
         },
         "directory": directory,
     }
+    if part.role == "node":
+        made["process"]["ops_key_file"] = str(layout.ops_key_file)
     if part.role == "directory":
         directory |= {"database": f"sqlite:///{layout.store_dir / 'directory.db'}", "expected_nodes": layout.nodes}
     if part.role == "storage":

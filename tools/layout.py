@@ -10,7 +10,8 @@ Files, under the data directory:
 
     config/NAME.toml   what each process was started with
     keys/curve         CURVE keys of the processes                keys/tokens   keys that sign tokens
-    keys/cluster       the cluster's own name                     store/        the SQLite files
+    keys/cluster       the cluster's own name                     keys/ops.key  what `homing trace` shows the nodes
+    store/             the SQLite files
     logs/NAME.log      what each process logs (see rotation.py)
     run/up.lock        held by the `homing up` that runs here     run/up.json   its processes: pids, URLs
 """
@@ -107,6 +108,10 @@ class Layout:
         return self.keys_dir / "tokens"
 
     @property
+    def ops_key_file(self) -> Path:
+        return self.keys_dir / "ops.key"
+
+    @property
     def state_file(self) -> Path:
         return self.run_dir / "up.json"
 
@@ -132,6 +137,9 @@ class Layout:
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         for directory in (self.config_dir, self.keys_dir, self.logs_dir, self.store_dir, self.run_dir):
             directory.mkdir(mode=0o700, exist_ok=True)
+        if not self.ops_key_file.exists():
+            with open(os.open(self.ops_key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as key:
+                key.write(secrets.token_hex(32) + "\n")
         name_file = self.keys_dir / "cluster"
         if not name_file.exists():
             part = name_file.with_suffix(".new")

@@ -305,6 +305,7 @@ class Conversation:
         sent_ts = frame.sent_ts if isinstance(frame, ToConversation) else 0
         row = EntryRow(self.id, seq, self.term, frame.user, frame.id, type_, body, self.created_at, self.ordinal, sent_ts)
         self.pending.append(Pending(row, requests))
+        self.sv.note("appended", self.id, seq, frame.id, f"term {self.term}")
         self.ids[frame.user, frame.id] = seq
         if type_.startswith("group."):
             self.roster.apply(row)
@@ -319,6 +320,7 @@ class Conversation:
         if self.state == CLOSED or not 0 <= place < len(self.pending):
             return
         pending = self.pending[place]
+        self.sv.note("stored" if outcome is Outcome.STORED else "unknown", self.id, seq, pending.row.client_message_id)
         if outcome is Outcome.UNKNOWN:
             for edge, session, id_ in pending.requests:
                 text = "storage does not answer; the same id again tells what became of it"

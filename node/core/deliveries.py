@@ -67,6 +67,9 @@ class Deliveries:
 
     def _fan_out(self, frame: Deliver, into: dict[str, list[int]]) -> None:
         node = self.node
+        if into:
+            row = frame.row
+            node.note("delivered", row.conversation, row.seq, row.client_message_id, f"{sum(map(len, into.values()))} sessions")
         for edge, sessions in into.items():
             if edge == node.me:
                 node.emit(EntryToClients(frame.row, tuple(sessions)))

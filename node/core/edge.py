@@ -194,6 +194,7 @@ class Edge:
             return self._error(session, codes.OVERLOADED, "too many requests without an answer", id_, retry_ms=500)
         deadline = self.sv.now + self.sv.limits.request_timeout_s
         request = s.requests[id_] = Request(place, frame, deadline)
+        self.sv.note("asked", place, 0, id_, f"session {session}")
         self.deadlines.append((deadline, session, id_))
         self._put(session, id_, request)
 
@@ -299,6 +300,7 @@ class Edge:
     def on_sent(self, frame: SentOut, _: str) -> None:
         self._end(frame.session, frame.id)
         if frame.session in self.sessions:
+            self.sv.note("sent", frame.row.conversation, frame.row.seq, frame.id, f"session {frame.session}")
             self.sv.emit(SentToClient(frame.row, frame.session, frame.id))
 
     def on_head(self, frame: HeadOut, _: str) -> None:
@@ -347,6 +349,7 @@ class Edge:
     def on_refusal(self, frame: Refusal, owner: str) -> None:
         if self._answered(frame, owner):
             code = codes.CODES[frame.code]
+            self.sv.note("refused", frame.conversation, 0, frame.id, frame.code)
             self._error(frame.session, code, frame.message, frame.id, frame.field, frame.conversation, frame.retry_after_ms)
 
     def on_not_here(self, frame: NotHere, _: str) -> None:

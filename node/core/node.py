@@ -35,6 +35,7 @@ from node.core.mailbox import Mailbox
 from node.core.moves import Moves
 from node.core.rules import ALL, Rules
 from node.core.services import NOBODY, T
+from node.core.trace import Trace
 from router.events import Acked, Event, FrameIn, PeerDown, PeerUp, TableIn, TableWanted, WindowOpen
 from storage.frames import StorageFrame
 from storage.store import Answer, CellLoaded, LoadCell, Outcome, Query, Row
@@ -101,6 +102,7 @@ class NodeCore:
         self.timers: list[tuple[float, int, Callable[[], None]]] = []
         self.timer_n = 0
         self.moves = Moves(self)
+        self.trace = Trace()
         self.sweep_at = now + SWEEP_S
         self.cell_look_at = now + CELL_LOOK_S
         self.handlers = self._handlers()
@@ -246,6 +248,9 @@ class NodeCore:
 
     def emit(self, effect: Effect) -> None:
         self.effects.append(effect)
+
+    def note(self, what: str, conversation: str, seq: int, cause: str, detail: str = "") -> None:
+        self.trace.steps.append((self.now, what, conversation, seq, cause, detail))
 
     def fenced(self) -> None:
         self.end("fenced: not in the cell row any more")

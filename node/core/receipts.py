@@ -48,6 +48,9 @@ class Receipts:
         cv.marks.waiting.add(frame.user)
         self._store_later()
         if moved:
+            cv.sv.note(
+                "read mark" if read > before[1] else "delivered mark", cv.id, read if read > before[1] else delivered, "", frame.user
+            )
             self._gather(frame.user, min(before[0], before[1]) if delivered > before[0] else before[1])
 
     def _ordinal_at(self, seq: int) -> int:

@@ -56,5 +56,8 @@ class Services(Protocol):
 
     def emit(self, effect: Effect) -> None: ...
 
+    def note(self, what: str, conversation: str, seq: int, cause: str, detail: str = "") -> None:
+        """A step of one message's story, see ``trace.py``."""
+
     def fenced(self) -> None:
         """This incarnation is not in the cell row: it must answer nothing more."""

@@ -62,6 +62,7 @@ class Speech:
         """Delivers the entry to every home of other members; the caller has seen to P1 and the index law."""
         entry = Unsettled(row, requests, {})
         self.unsettled[row.seq] = entry
+        self.cv.sv.note("said", row.conversation, row.seq, row.client_message_id)
         self._address(entry)
         self.settle()
 
@@ -136,6 +137,7 @@ class Speech:
             entry = entries.get(seq)
             if entry is not None and entry.need.get(home) == attempt:
                 del entry.need[home]
+                self.cv.sv.note("in hand", self.cv.id, seq, entry.row.client_message_id, home)
         self.settle()
 
     def _on_head_in_hand(self, home: str, what: Attempt) -> None:
