@@ -225,10 +225,7 @@ class NodeCore:
             return True
         number = self.mesh.send(incarnation, _encode(frame), self.now)
         if number:
-            queue = self.tracked.get(incarnation)
-            if queue is None:
-                queue = self.tracked[incarnation] = deque()
-            queue.append((number, done, what))
+            self.tracked.setdefault(incarnation, deque()).append((number, done, what))
         return number > 0
 
     def send_when_open(self, incarnation: str, key: str, again: Callable[[str], None]) -> None:
