@@ -45,7 +45,7 @@ from directory.events import (
     live_of,
 )
 from directory.frames import Expelled, GoodBye, MoveOff, Release, Released, Renew, Renewed
-from directory.moves import Moves
+from directory.moves import Moves, term_of
 from directory.roll import Alive, Roll
 from directory.table import NOBODY, Member, Table
 
@@ -181,18 +181,18 @@ class MembershipCore:
                 pass
 
     def _on_member(self, incarnation: str, frame: Renew | GoodBye | Released, now: float) -> None:
-        if not self.leading:
-            return  # A follower judges nobody: the process will be heard again within a renewal interval of a take-over.
         match frame:
+            case GoodBye():
+                self._take_out(incarnation, "good-bye", now)
+            case _ if not self._may_answer(now):
+                return  # Who is not heard now is heard again within a renewal interval.
             case Renew():
                 if frame.member.incarnation == incarnation:
                     self._on_renew(frame, now)
-            case GoodBye():
-                self._take_out(incarnation, "good-bye", now)
             case Released():
                 if self.moves.released(frame.move, incarnation):
                     self._changed = True
-                else:
+                elif term_of(frame.move) <= self.moves.term:
                     self._give_back(incarnation, frame.move)
 
     def _on_renew(self, frame: Renew, now: float) -> None:
@@ -202,8 +202,7 @@ class MembershipCore:
         if self.roll.renew(frame, now):
             self._changed = self._rebalance = True
         self._epoch_floor = max(self._epoch_floor, frame.epoch)
-        if self._may_answer(now):
-            self._send(incarnation, Renewed(frame.n, self.clock.time_ms(now), self.published.epoch, self.moves.term))
+        self._send(incarnation, Renewed(frame.n, self.clock.time_ms(now), self.published.epoch, self.moves.term))
 
     def _join(self, frame: Renew, now: float) -> bool:
         member = frame.member
@@ -211,7 +210,7 @@ class MembershipCore:
             self._send(member.incarnation, Expelled(member.incarnation))
             return False
         if len(self.roll.alive) >= self.config.members_max:
-            self._note("cluster_full", incarnation=member.incarnation, members=len(self.roll.alive))
+            self._note("cluster_full", member=member.incarnation, members=len(self.roll.alive))
             return False
         for older in self.roll.named(member.name):
             self._take_out(older, "superseded", now)
@@ -219,7 +218,7 @@ class MembershipCore:
         self._changed = self._rebalance = True
         if member.role == "storage":
             self._wait_until = 0.0  # Perhaps this is what the cell row waits for.
-        self._note("joined", incarnation=member.incarnation, role=member.role)
+        self._note("joined", member=member.incarnation, role=member.role)
         return True
 
     def _on_table_seen(self, event: TableSeen, now: float) -> None:
@@ -311,7 +310,10 @@ class MembershipCore:
         return self.config.beat_s if self.config.replicas == 1 else min(self.config.beat_s, self.config.leader_lease_s / 3)
 
     def _may_answer(self, now: float) -> bool:
-        """With several replicas a leader that could not beat the row for a lease may have been replaced: it grants nothing."""
+        """Whether this one leads as far as it can know. With several replicas a leader that could not beat the row for a lease, or hears
+        of a table that it did not write, may have been replaced: it tells nobody anything."""
+        if not self.leading or self.row is None or self.published.epoch > self.row.epoch:
+            return False
         return self.config.replicas == 1 or now - self._beat_ok_at < self.config.leader_lease_s
 
     def _on_cell(self, event: CellStored) -> None:
@@ -339,8 +341,8 @@ class MembershipCore:
             return
         self.moves.drop(incarnation)
         self._changed = self._rebalance = True
-        self._note("taken_out", incarnation=incarnation, reason=reason)
-        if reason != "good-bye":
+        self._note("taken_out", member=incarnation, reason=reason)
+        if reason != "good-bye" and self._may_answer(now):
             self._send(incarnation, Expelled(incarnation))
 
     # ------------------------------------------------------------ the steps

@@ -212,7 +212,8 @@ class DirectoryService:
         self.counts[event] += 1
         if event == "row_unreachable":
             self.trouble = f"its database does not answer: {fields['reason']}"
-        (log.warning if event in ALARMS else log.info)(event, **fields)
+        alarm = event in ALARMS and fields.get("reason") != "good-bye"
+        (log.warning if alarm else log.info)(event, **fields)
 
     # ------------------------------------------------------------ database and store
 

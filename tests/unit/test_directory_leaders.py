@@ -272,3 +272,20 @@ def test_two_replicas_that_both_believe_in_themselves_never_publish_the_same_epo
     assert len(one.backing.published) > 10
     assert one.backing.row is not None
     assert max(one.backing.published) >= one.backing.row.epoch - 1
+
+
+def test_a_leader_that_woke_up_says_nothing_about_the_batches_of_its_successor() -> None:
+    one, two = pair()
+    two.renewing = dict(one.renewing)
+    two.auto_release = False
+    two.run(6.0)
+    two.say("b:1", ready=False)
+    two.run(LEASE)
+    release = two.releases()[0].frame
+    assert isinstance(release, Release)
+    one.now = two.now
+    one.do(MemberFrame("b:1", Released(release.move)))
+    assert one.taken_back() == []
+    two.tables_seen(one)
+    one.do(MemberFrame("b:1", Released(release.move)), MemberFrame("b:1", Renew(9, B, two.table.epoch, joined=True)))
+    assert one.taken_back() == [] and not one.sent("b:1", Expelled)
