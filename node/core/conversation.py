@@ -164,7 +164,7 @@ class Conversation:
         self.used_at = self.sv.now
         if self.state == OPEN or isinstance(frame, DeliverRefused):
             self.handlers[type(frame)](frame, source)
-        elif self.state == FROZEN:
+        elif self.state == FROZEN and isinstance(frame, ToConversation | GroupChange | AskEntries | AskMembers):
             self._not_here(frame, source)
         elif len(self.inbox) < self.sv.limits.loading_requests_max:
             self.inbox.append((frame, source))
@@ -197,7 +197,7 @@ class Conversation:
             return self.refuse(frame, source, codes.INVALID, f"after is {after}, but the conversation ends at {self.head}", "after")
         if after < self.floor and self.sv.rules.dedup:
             return self._scan(after, frame, source)
-        behind = len(self.pending) >= limits.unsaid_entries_max or len(self.speech.unsettled) >= limits.unsettled_entries_max
+        behind = len(self.pending) >= limits.unsaid_entries_max or self.speech.under_way() >= limits.unsettled_entries_max
         if behind or not self.sv.has_room:
             return self.refuse(frame, source, codes.OVERLOADED, "too many entries on their way", retry_after_ms=RETRY_MS)
         try:
@@ -255,7 +255,8 @@ class Conversation:
         request = (source, frame.session, frame.id)
         if seq > self.head:
             pending = self.pending[seq - self.head - 1]
-            pending.requests.append(request)
+            if request not in pending.requests:
+                pending.requests.append(request)
         else:
             self.speech.repeat(seq, request)
 
@@ -334,7 +335,7 @@ class Conversation:
 
     def say_ready(self) -> None:
         """Says, in seq order, what is stored and led to by the members' index rows."""
-        while self.pending and self.pending[0].stored:
+        while self.pending and self.pending[0].stored and self.state != CLOSED:
             # The first entry of a direct conversation does not name its members: their rows go before it.
             behind_max = 0 if self.head == 0 and kind_of(self.id) == DIRECT else self.sv.limits.unsaid_entries_max
             if self.underived > behind_max or not self.index.allows():
@@ -393,7 +394,7 @@ class Conversation:
 
     def is_at_rest(self) -> bool:
         """Nothing is pending, unsettled or unstored: the actor can be let go or handed over."""
-        quiet = not self.pending and not self.speech.unsettled and not self.scanning and not self.underived
+        quiet = not self.pending and self.speech.is_at_rest() and not self.scanning and not self.underived
         return self.state in (OPEN, FROZEN) and quiet and self.marks.dirty_since is None and self.marks.writing is None
 
     @property
@@ -415,15 +416,17 @@ class Conversation:
             self._open()
 
     def close(self) -> None:
-        """The slot is somebody else's now."""
+        """The slot is somebody else's now, or the actor is let go: nothing is said any more."""
         self.state = CLOSED
         self.inbox.clear()
+        self.pending.clear()
+        self.speech.clear()
 
     def check(self) -> None:
         """Asserts the laws of this module."""
         for i, pending in enumerate(self.pending):
             assert pending.row.seq == self.head + 1 + i, "pending entries follow the head without a gap"
-        assert self.next == self.head + len(self.pending) + 1
+        assert self.state == CLOSED or self.next == self.head + len(self.pending) + 1
         assert len(self.recent) <= self.sv.limits.recent_entries + 1
 
 

@@ -71,6 +71,8 @@ class Request(Struct):
     """The conversation or user at whose home it is answered."""
     frame: Asked
     deadline: float
+    asked: str = ""
+    """The incarnation that was asked last; empty: it is to be asked again."""
 
 
 class EdgeSession(Struct):
@@ -153,11 +155,12 @@ class Edge:
         self.ask_again()
 
     def ask_again(self) -> None:
-        """Asks the present owners for all that waits; homes answer a repeat as they answer the first."""
+        """Asks the present owners for what waits and was not asked of them; homes answer a repeat as they answer the first."""
         self.ask_again_at = None
         for session, s in list(self.sessions.items()):
             for id_, request in list(s.requests.items()):
-                self._put(session, id_, request)
+                if request.asked != self.sv.owner_of(request.place):
+                    self._put(session, id_, request)
 
     def silent(self, home: str) -> None:
         """Nothing was heard of that process for a lease time: its sessions cannot be known to be complete (P2)."""
@@ -199,7 +202,7 @@ class Edge:
         self._put(session, id_, request)
 
     def _put(self, session: int, id_: str, request: Request) -> None:
-        owner = self.sv.owner_of(request.place)
+        owner = request.asked = self.sv.owner_of(request.place)
         if owner and not self.sv.send(owner, request.frame):
             self._end(session, id_)
             self._error(session, codes.OVERLOADED, "the home of this conversation takes nothing now", id_, retry_ms=500)
@@ -280,7 +283,11 @@ class Edge:
         if s.home != home:
             return
         s.attached = True
-        if not s.welcomed:
+        if s.welcomed:
+            # What was answered while the session had no mailbox went to nobody.
+            for id_, request in list(s.requests.items()):
+                self._put(frame.session, id_, request)
+        else:
             s.welcomed = True
             who = s.who
             welcome = p.Welcome(
@@ -353,6 +360,9 @@ class Edge:
             self._error(frame.session, code, frame.message, frame.id, frame.field, frame.conversation, frame.retry_after_ms)
 
     def on_not_here(self, frame: NotHere, _: str) -> None:
+        s = self.sessions.get(frame.session)
+        if s is not None and frame.id in s.requests:
+            s.requests[frame.id].asked = ""
         if self.ask_again_at is None:
             self.ask_again_at = self.sv.now + self.sv.limits.ask_again_s
             self.sv.at(self.ask_again_at, self.ask_again)

@@ -115,6 +115,8 @@ class IndexLaw:
         if not self.holds() and self.missing:
             return self._write()
         waiting, self.waiting = self.waiting, []
+        if self.cv.is_closed:
+            return
         self.cv.say_ready()
         for call in waiting:
             self.when_allowed(call)

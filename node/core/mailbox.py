@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
     from node.core.services import Services
 
+HELD_MAX = 256
+"""Entries that wait for one session to be let in: the time of one read of its index."""
 SessionKey: TypeAlias = tuple[str, int]
 """Edge incarnation and session number."""
 
@@ -65,6 +67,8 @@ class Session(Struct):
     device: str
     attached_at: int
     """Cluster time, ms."""
+    held: list[EntryRow] | None = None
+    """What was said since the attachment, while it is not known yet whether the device is revoked; None: it is let in."""
 
 
 class Unstored(Struct):
@@ -100,7 +104,8 @@ class Mailbox:
         """Attaches the session, then lets it catch up."""
         key = (edge, frame.session)
         if key in self.sessions:
-            self.sv.send(edge, Attached(self.user, frame.session))
+            if self.sessions[key].held is None:
+                self.sv.send(edge, Attached(self.user, frame.session))
             return
         for other, session in list(self.sessions.items()):
             if session.device == frame.device:
@@ -110,7 +115,7 @@ class Mailbox:
             return
         now = self.sv.time_ms()
         if self.sv.rules.attach_first:
-            self.sessions[key] = Session(frame.device, now)
+            self.sessions[key] = Session(frame.device, now, [])
         self._with_index(lambda index: self._start_sync(key, frame, now, index))
 
     def _start_sync(self, key: SessionKey, frame: Attach, cursor: int, index: dict[str, tuple[int, bool]]) -> None:
@@ -121,6 +126,7 @@ class Mailbox:
         if key not in self.sessions and self.sv.rules.attach_first:
             return
         self.sv.send(key[0], Attached(self.user, key[1]))
+        self._let_in(key)
         have = dict(frame.have)
         since = frame.cursor - self.sv.limits.index_slack_ms
         found = [(at, c) for c, (at, always) in index.items() if always or at >= since or not frame.cursor]
@@ -130,6 +136,13 @@ class Mailbox:
             found = found[: self.sv.limits.sync_heads_max]
             more = f"{found[-1][0]}.{found[-1][1]}"
         self._ask_heads(Sync(key, 0, cursor, {c: have.get(c, 0) for _, c in found}, [], "", more))
+
+    def _let_in(self, key: SessionKey) -> None:
+        session = self.sessions.get(key)
+        if session is not None and session.held is not None:
+            held, session.held = session.held, None
+            for row in held:
+                self._send(key, FanOut(row, (key[1],)))
 
     def on_detach(self, key: SessionKey) -> None:
         if self.sessions.pop(key, None) is not None and not self.sessions:
@@ -181,7 +194,18 @@ class Mailbox:
         sync.n = self.n
         self.syncs[sync.n] = sync
         self.ask_again(sync)
+        self._ask_later(sync)
         self._stream(sync)
+
+    def _ask_later(self, sync: Sync) -> None:
+        """A home that was frozen, or that lost the question, is asked again."""
+
+        def again() -> None:
+            if sync.n in self.syncs and not self.closed:
+                self.ask_again(sync)
+                self._ask_later(sync)
+
+        self.sv.at(self.sv.now + self.sv.limits.request_timeout_s / 4, again)
 
     def ask_again(self, sync: Sync) -> None:
         """Asks the homes of all that is still wanted; a home that changes is asked anew, what an older one answers is dropped."""
@@ -191,8 +215,6 @@ class Mailbox:
             home = self.sv.owner_of(conversation)
             if home:
                 self.sv.send(home, AskHead(conversation, self.user, sync.n, have))
-        if sync.wanted:
-            self.sv.at(self.sv.now + self.sv.limits.request_timeout_s / 4, lambda: self.ask_again(sync))
 
     def on_table(self) -> None:
         """Owners have changed: what was asked of an old one is asked of the new one, marks are reported to it."""
@@ -245,25 +267,29 @@ class Mailbox:
 
     # -------------------------------------------------------------- what is said
 
-    def fan_out(self, row: EntryRow, into: dict[str, list[int]]) -> None:
+    def fan_out(self, row: EntryRow, into: dict[str, list[int]], but: set[SessionKey] | frozenset[SessionKey] = frozenset()) -> None:
         """Notes the sessions that get the entry, by edge."""
         self._touch(row.conversation)
-        for edge, session in self.sessions:
-            into.setdefault(edge, []).append(session)
+        for (edge, number), session in self.sessions.items():
+            if (edge, number) in but:
+                continue
+            if session.held is None:
+                into.setdefault(edge, []).append(number)
+            elif len(session.held) < HELD_MAX:
+                session.held.append(row)
+            else:
+                self.sv.at(self.sv.now, lambda key=(edge, number): self._drop(key, "overloaded"))  # type: ignore[misc]  # binds key
 
     def on_echo(self, frame: EchoSent) -> None:
         """``sent`` for the sessions that asked, the message for the others."""
         row = frame.row
-        self._touch(row.conversation)
         asked: set[SessionKey] = set()
         for edge, session, id_ in frame.requests:
             if (edge, session) in self.sessions:
                 asked.add((edge, session))
                 self._send((edge, session), SentOut(row, session, id_))
         others: dict[str, list[int]] = {}
-        for edge, session in self.sessions:
-            if (edge, session) not in asked:
-                others.setdefault(edge, []).append(session)
+        self.fan_out(row, others, asked)
         for edge, sessions in others.items():
             self._send_all(edge, sessions, FanOut(row, tuple(sessions)))
 
@@ -283,8 +309,8 @@ class Mailbox:
     def _by_edge(self, but: SessionKey | None = None) -> dict[str, list[int]]:
         """The sessions' numbers, by the process that holds them."""
         found: dict[str, list[int]] = {}
-        for key in self.sessions:
-            if key != but:
+        for key, session in self.sessions.items():
+            if key != but and session.held is None:
                 found.setdefault(key[0], []).append(key[1])
         return found
 

@@ -2,7 +2,8 @@
 
 Laws:
     * What leaves is frozen first: nothing new begins, what is pending ends, marks are stored; only then the directory hears of it.
-    * A batch whose end is not heard of is taken back by itself. Going on is always safe: the fence decides whose entries count.
+    * Once ``Released`` is said, only the directory (its table, or MoveTakenBack) ends the move: the fence does not know slots, it would
+      let us say what the new owner does not count. Before that, a batch that does not come to rest in time is taken back by itself.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Moves:
         self.node = node
         self.frozen: dict[int, frozenset[int]] = {}
         """Move → its slots."""
+        self.released: set[int] = set()
         self.draining_since: float | None = None
         self.good_bye_said = False
 
@@ -40,7 +42,7 @@ class Moves:
         node = self.node
         if move not in self.frozen:
             self.frozen[move] = frozenset(slot for first, count in runs for slot in range(first, first + count))
-            node.at(node.now + node.limits.move_s, lambda: self.thaw(move))
+            node.at(node.now + node.limits.move_s, lambda: self.thaw(move) if move not in self.released else None)
         self._rest(move)
 
     def _rest(self, move: int) -> None:
@@ -49,6 +51,7 @@ class Moves:
         if slots is None:
             return
         if self._freeze([c for id_, c in self.node.conversations.items() if slot_of(id_) in slots]):
+            self.released.add(move)
             self.node.to_directory(self.node.directory.released(move))
         else:
             self.node.at(self.node.now + self.node.limits.ask_again_s / 2, lambda: self._rest(move))
@@ -64,6 +67,7 @@ class Moves:
     def thaw(self, move: int) -> None:
         """The move is taken back: its slots go on as before."""
         slots = self.frozen.pop(move, frozenset())
+        self.released.discard(move)
         for id_, conversation in self.node.conversations.items():
             if slot_of(id_) in slots and not self.freezes(slot_of(id_)):
                 conversation.unfreeze()
@@ -74,6 +78,7 @@ class Moves:
         for move, slots in list(self.frozen.items()):
             if move != ALL_SLOTS and all(owners[slot] != me for slot in slots):
                 del self.frozen[move]
+                self.released.discard(move)
 
     # -------------------------------------------------------------- stopping
 
@@ -89,9 +94,9 @@ class Moves:
         node = self.node
         if self.draining_since is None or self.good_bye_said:
             return
+        # Marks that conversations elsewhere have not stored yet are safe with them, and devices repeat them at their next hello.
         resting = self._freeze(list(node.conversations.values()))
-        unstored = any(mailbox.unstored for mailbox in node.mailboxes.values())
-        if (resting and not unstored) or node.now - self.draining_since > node.limits.drain_s:
+        if resting or node.now - self.draining_since > node.limits.drain_s:
             self.good_bye_said = True
             node.to_directory(node.directory.good_bye())
         else:

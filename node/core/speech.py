@@ -163,6 +163,9 @@ class Speech:
         home = self.cv.sv.owner_of(row.sender)
         self.attempt += 1
         entry.need = {home: self.attempt}
+        before = self.echoing.get(row.seq)
+        if before is not None and before is not entry:
+            entry.requests = [*before.requests, *(r for r in entry.requests if r not in before.requests)]
         self.echoing[row.seq] = entry
         if home == NOBODY:
             return
@@ -180,13 +183,26 @@ class Speech:
         if seq in self.echoing:
             self.cv.index.when_allowed(lambda: self._echo(self.echoing[seq]) if seq in self.echoing else None)
 
+    def under_way(self) -> int:
+        """Said entries that somebody has not in hand."""
+        return len(self.unsettled) + len(self.repeats) + len(self.echoing)
+
+    def is_at_rest(self) -> bool:
+        return not self.unsettled and not self.repeats and not self.echoing
+
+    def clear(self) -> None:
+        """The actor is closed: whoever waits asks the new home."""
+        for entries in (self.unsettled, self.repeats, self.echoing):
+            entries.clear()
+
     # -------------------------------------------------------------- again
 
     def repeat(self, seq: int, request: Requester) -> None:
         """Somebody asked again for an entry that is said: the same answer, once everybody has it (P4)."""
         entry = self.unsettled.get(seq) or self.repeats.get(seq)
         if entry is not None:
-            entry.requests.append(request)
+            if request not in entry.requests:
+                entry.requests.append(request)
         else:
             self.cv.pages.with_body(seq, lambda row: self._say_again(row, request))
 
