@@ -25,6 +25,7 @@ from tests.integration.raw_client import (
     close_frame,
     frame,
     serving,
+    wait_for,
 )
 from tests.ws_echo import make_edge
 
@@ -231,4 +232,4 @@ def test_the_same_frames_are_answered_alike_when_they_come_byte_by_byte(echo: Ed
 
 
 def test_no_connection_is_left_behind(echo: EdgeThread) -> None:
-    assert echo.call(echo.edge.connections) == 0
+    wait_for(lambda: echo.call(echo.edge.connections) == 0)
