@@ -121,7 +121,7 @@ class Catchup:
         state = tail.state
         tail.raise_head(f.head)
         before, contig = len(tail.held), state.contig
-        entries = [e for e in f.entries if page.first <= e.seq <= page.last]
+        entries = [e for e in f.entries if page.first <= e.seq <= page.last and e.conversation == state.id]
         for entry in entries:
             tail.hold(entry)
         if f.head >= page.first:

@@ -39,7 +39,6 @@ from homing.limits import DEFAULTS, Limits
 from homing.log import Log
 from homing.outbox import Outbox
 from homing.protocol import (
-    FRAME_BYTES_MAX,
     HAVE_MAX,
     Entries,
     Entry,
@@ -62,16 +61,12 @@ from homing.protocol import (
 )
 from homing.questions import Question, Questions
 from homing.receipts import Marks
+from homing.requests import RequestInvalid, validate
 from homing.resync import Resync
 from homing.session import Session
 from homing.state import Changes, CoreState, Dirty, MarkState, OutboxItem, Request
 
 _NO_STATE = CoreState()
-_REQUESTS = msgspec.json.Decoder(Request)
-
-
-class RequestInvalid(ValueError):
-    """The request could never be accepted; nothing was queued."""
 
 
 class ClientCore:
@@ -170,7 +165,6 @@ class ClientCore:
         effects: list[Effect] = []
         for item in self.outbox.due(now):
             effects.append(Transmit(item.frame))
-            self._dirty.outbox.add(item.id)
         self._questions.flush(now, effects)
         self._log.flush(now, effects)
         self._resync.flush(now, effects)
@@ -197,14 +191,14 @@ class ClientCore:
 
     def request(self, frame: Request, now: float) -> list[Effect]:
         """Queues a message or a group operation; see `send`."""
-        _validate(frame)
+        validate(frame)
         conversation = self.conversation_of(frame)
         if not isinstance(frame, GroupCreate):
             state = self.conversations.get(conversation)
             # The entry will lie above whatever head is known now; 0 is always true.
             frame = msgspec.structs.replace(frame, after=state.head if state else 0)
         self.outbox.add(OutboxItem(frame, conversation))
-        self._dirty.outbox.add(frame.id)
+        self._dirty.outbox[frame.id] = None
         if isinstance(frame, Send) and frame.to != conversation:
             self._log.tail(conversation).state.peer = frame.to
             self._dirty.conversations.add(conversation)
@@ -230,6 +224,14 @@ class ClientCore:
         if state is None:
             return []
         return self.marks.read(state, min(seq, state.head), ordinal, self.user, tell=True)
+
+    def withdraw(self, id_: str) -> bool:
+        """Takes back a request that could not be made safe; False: it went out already."""
+        item = self.outbox.get(id_)
+        if item is None or item.attempts:
+            return False
+        self._answered(id_)
+        return True
 
     def fetch_history(self, id_: str, conversation: str, before: int, limit: int, now: float) -> list[Effect]:
         """Asks for the newest `limit` entries below `before`: `Answered` with `Entries`, or `Refused`."""
@@ -388,7 +390,7 @@ class ClientCore:
 
     def _answered(self, id_: str) -> bool:
         self._resync.drop(id_)
-        self._dirty.outbox.add(id_)
+        self._dirty.outbox[id_] = None
         return self.outbox.pop(id_) is not None
 
     def _retry_s(self, f: Error, attempts: int) -> float:
@@ -409,14 +411,14 @@ class ClientCore:
         """Remembers where a request's entry lies; the request itself waits for `sent`, which says that all members have it."""
         if entry.sender == self.user and (item := self.outbox.get(entry.id)) and item.conversation == entry.conversation:
             item.seen = entry
-            self._dirty.outbox.add(item.id)
+            self._dirty.outbox[item.id] = None
 
     def _on_entries(self, f: Entries, now: float) -> list[Effect]:
         if f.id in self._catchup:
             return self._log.page(f, now)
         if f.id in self._resync:
             request, own, too_far = self._resync.page(f, self.user)
-            self._dirty.outbox.add(request)
+            self._dirty.outbox[request] = None
             if own is not None:
                 self._answered(request)
                 return [Stored(request, own)]
@@ -461,16 +463,6 @@ class ClientCore:
 def action_of(code: int) -> str:
     """What a client does about an error: the ranges of `homing.codes`; what is outside of them is not repeated."""
     return {2: "retry", 3: "reconnect", 4: "sign_in", 5: "sync"}.get(code // 1000, "fix")
-
-
-def _validate(frame: Request) -> None:
-    try:
-        encoded = msgspec.json.encode(frame)
-        _REQUESTS.decode(encoded)
-    except (msgspec.MsgspecError, UnicodeError) as error:
-        raise RequestInvalid(str(error)) from None
-    if len(encoded) > FRAME_BYTES_MAX:
-        raise RequestInvalid(f"the request is {len(encoded)} bytes long, {FRAME_BYTES_MAX} are allowed")
 
 
 _HANDLERS: dict[type, Callable[..., list[Effect]]] = {

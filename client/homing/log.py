@@ -126,7 +126,7 @@ class Log:
         elif head.seq:
             tail.begin(head.seq if new_device else head.seq - self._limits.unknown_entries_max + 1)
             tail.raise_head(head.seq)
-            if head.last is not None:
+            if head.last is not None and head.last.conversation == state.id:
                 self._met(head.last)
                 self.catchup.hold(tail, head.last)
             effects += self.show(tail)

@@ -114,13 +114,16 @@ class Outbox:
 
     def next_deadline(self) -> float | None:
         """When `due` has something to give, as far as that depends on time."""
-        times = []
+        times: list[float] = []
+        has_room = self._in_flight < self._limits.inflight_requests_max
         for queue in self._queues.values():
+            blocked = False  # what is put off holds up those behind it
             for queued in _first(queue, self._limits.inflight_per_conversation):
                 if queued.sent_at is not None:
                     times.append(queued.sent_at + self._limits.answer_wait_s)
-                elif self._in_flight < self._limits.inflight_requests_max:
+                elif has_room and not blocked:
                     times.append(queued.not_before)
+                    blocked = True
         return min((t for t in times if t < float("inf")), default=None)
 
     def _land(self, queued: _Queued) -> None:

@@ -87,7 +87,8 @@ class Dirty:
         self.session = False
         self.conversations: set[str] = set()
         self.marks: set[tuple[str, str]] = set()
-        self.outbox: set[str] = set()
+        self.outbox: dict[str, None] = {}
+        """In the order in which they were queued."""
 
     def __bool__(self) -> bool:
         return self.session or bool(self.conversations or self.marks or self.outbox)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 from homing import codes, ids
-from homing.core import ClientCore, RequestInvalid
+from homing.core import ClientCore
 from homing.effects import Refused, Stored
 from homing.limits import Limits
 from homing.outbox import OutboxFull
 from homing.protocol import (
     Fetch,
+    GroupAdd,
     GroupCreate,
     GroupRename,
     Message,
@@ -17,6 +18,7 @@ from homing.protocol import (
     Send,
     Sent,
 )
+from homing.requests import RequestInvalid
 
 from tests.unit.client_fakes import BOB, CHAT, EVE, GROUP, ME, WELCOME, Device, Server, entry, error, live
 
@@ -140,7 +142,10 @@ def test_a_full_outbox_refuses_and_queues_nothing() -> None:
         Send(id="m", to=BOB, body="\0" * 16_000),  # six bytes each in JSON: a frame over 64 KiB
         Send(id="m", to=BOB, body="\ud800"),
         Send(id="m", to=BOB, body="", type="Text"),
+        Send(id="m", to=BOB, body="", type="group.leave"),
+        Send(id="m", to=BOB[:-1] + "\n", body=""),
         Send(id="", to=BOB, body=""),
+        GroupAdd(id="m", conversation=GROUP, members=["x" * 32]),
         GroupRename(id="m", conversation=GROUP, title=""),
     ],
 )

@@ -1,0 +1,413 @@
+"""The asyncio client over real sockets against a small honest server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+from homing import (
+    Client,
+    ClientClosed,
+    Delivered,
+    Gap,
+    HistoryUnavailable,
+    ReadBy,
+    RequestRefused,
+    Resumed,
+    Shown,
+    SignInStopped,
+    StateChanged,
+    StoreFailed,
+    codes,
+    ids,
+)
+from homing.connection import Format, websocket_url
+from homing.limits import Limits
+from homing.protocol import Ack, Hello, Read, Reconnect, Send
+from homing.streams import EventStream
+
+from tests.integration.client_server import ChatServer
+
+FAST = Limits(backoff_min_s=0.01, backoff_max_s=0.05, retry_s=0.01)
+Make = Callable[..., Client]
+
+
+def token(name: str) -> Callable[[], Awaitable[str]]:
+    async def get() -> str:
+        return name
+
+    return get
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ChatServer]:
+    async with ChatServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def make(server: ChatServer) -> AsyncIterator[Make]:
+    made: list[Client] = []
+
+    def build(name: str, store: Path | None = None, **options: object) -> Client:
+        options = {"limits": FAST, **options}
+        made.append(Client(server.url, token(name), store, **options))  # type: ignore[arg-type]  # options by name
+        return made[-1]
+
+    yield build
+    for client in made:
+        await client.close()
+
+
+async def live(client: Client) -> Client:
+    await client.open()
+    await client.wait_for("live")
+    return client
+
+
+async def bodies(stream: EventStream, count: int) -> list[str]:
+    found: list[str] = []
+    async for event in stream:
+        if isinstance(event, Shown):
+            found.append(event.entry.body)
+            if len(found) == count:
+                return found
+    raise AssertionError(f"the stream ended after {found}")
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
+# ---------------------------------------------------------------- messages
+
+
+@pytest.mark.parametrize("format_", ["msgpack", "json"])
+async def test_two_people_chat_and_see_stored_delivered_read(make: Make, format_: Format) -> None:
+    alice, bob = await live(make("alice", format=format_)), await live(make("bob"))
+    events = bob.events()
+    sent = await alice.send("bob", "hello ✓")
+    assert (await sent.stored).seq == 1
+    assert await bodies(events, 1) == ["hello ✓"]
+    await sent.delivered
+    reading = asyncio.ensure_future(sent.read)
+    await asyncio.sleep(0)
+    assert not reading.done()
+    assert bob.conversation("alice").unread == 1
+    await bob.conversation("alice").read()
+    await reading
+    assert bob.conversation("alice").unread == 0
+
+
+async def test_what_is_queued_offline_survives_a_restart_and_arrives_once(make: Make, server: ChatServer, tmp_path: Path) -> None:
+    store = tmp_path / "alice.db"
+    alice = make("alice", store, user="alice")
+    await alice.open(connect=False)
+    for body in ("one", "two", "three"):
+        await alice.send("bob", body)
+    await alice.close()
+    alice = make("alice", store)
+    await alice.open(connect=False)
+    assert [item.frame.body for item in alice.outbox() if isinstance(item.frame, Send)] == ["one", "two", "three"]
+    handle = alice.handle(alice.outbox()[2].id)
+    assert handle is not None
+    alice.connect()
+    await handle.stored
+    (chat,) = server.chats.values()
+    assert [e.body for e in chat.log] == ["one", "two", "three"]
+    assert alice.outbox() == []
+
+
+async def test_messages_survive_a_kill_of_the_process_once_send_returned(make: Make, tmp_path: Path) -> None:
+    store = tmp_path / "alice.db"
+    alice = make("alice", store, user="alice")
+    await alice.open(connect=False)
+    await alice.send("bob", "safe")
+    copy = tmp_path / "copy.db"  # what another process would find now
+    for suffix in ("", "-wal"):
+        Path(f"{copy}{suffix}").write_bytes(Path(f"{store}{suffix}").read_bytes())
+    again = make("alice", copy)
+    await again.open(connect=False)
+    assert [item.frame.body for item in again.outbox() if isinstance(item.frame, Send)] == ["safe"]
+
+
+async def test_a_restart_shows_nothing_twice_and_what_came_meanwhile_once(make: Make, server: ChatServer, tmp_path: Path) -> None:
+    store = tmp_path / "alice.db"
+    alice = await live(make("alice", store))
+    events = alice.events()
+    for n in range(3):
+        await server.say("bob", "alice", str(n))
+    assert await bodies(events, 3) == ["0", "1", "2"]
+    await alice.close()
+    for n in range(3, 250):
+        await server.say("bob", "alice", str(n))
+    alice = make("alice", store)
+    events = alice.events()
+    await live(alice)
+    assert await bodies(events, 247) == [str(n) for n in range(3, 250)]
+    history = [e.body async for e in alice.conversation("bob").history()]
+    assert history == [str(n) for n in range(249, -1, -1)]
+    assert not [f for _, f in server.frames if getattr(f, "op", "") == "fetch"]
+
+
+async def test_acks_say_no_more_than_what_is_on_disk(make: Make, server: ChatServer, tmp_path: Path) -> None:
+    alice = await live(make("alice", tmp_path / "alice.db"))
+    entry = await server.say("bob", "alice", "x")
+    await until(lambda: any(isinstance(f, Ack) for _, f in server.frames))
+    stored = await alice._store.entries(entry.conversation, 2, 10)
+    assert [e.seq for e in stored] == [1]
+
+
+async def test_a_refused_request_raises_at_its_handle(make: Make, server: ChatServer) -> None:
+    alice = await live(make("alice"))
+    server.refuse = [codes.FORBIDDEN]
+    sent = await alice.send("bob", "x")
+    with pytest.raises(RequestRefused) as caught:
+        await sent.stored
+    assert caught.value.code == codes.FORBIDDEN.number
+
+
+async def test_a_request_that_is_put_off_is_repeated_by_itself(make: Make, server: ChatServer) -> None:
+    alice = await live(make("alice"))
+    server.refuse = [codes.OVERLOADED, codes.UNAVAILABLE]
+    await (await alice.send("bob", "x")).stored
+    sends = [f for _, f in server.frames if isinstance(f, Send)]
+    assert len(sends) == 3 and len({(f.id, f.after) for f in sends}) == 1
+
+
+async def test_history_comes_page_by_page_and_is_kept(make: Make, server: ChatServer, tmp_path: Path) -> None:
+    for n in range(150):
+        await server.say("bob", "alice", str(n))
+    alice = await live(make("alice", tmp_path / "a.db"))
+    chat = alice.conversation("bob")
+    assert [e.body async for e in chat.history(before=100, limit=5)] == ["98", "97", "96", "95", "94"]
+    assert [e.body async for e in chat.history()] == [str(n) for n in range(149, -1, -1)]
+    await alice.disconnect()
+    assert len([e async for e in chat.history()]) == 150
+
+
+async def test_history_that_cannot_be_fetched_says_so(make: Make, server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    await server.say("bob", "alice", "x")
+    await server.say("bob", "alice", "y")
+    alice = await live(make("alice"))
+    await alice.disconnect()
+    monkeypatch.setattr("homing.client.ANSWER_WAIT_S", 0.01)
+    with pytest.raises(HistoryUnavailable):
+        [e async for e in alice.conversation("bob").history()]
+
+
+# ---------------------------------------------------------------- groups
+
+
+async def test_a_group_lives_from_its_creation_to_the_last_leave(make: Make, server: ChatServer) -> None:
+    alice, bob, carol = await live(make("alice")), await live(make("bob")), await live(make("carol"))
+    created = await alice.create_group("Trip", "bob")
+    await created.stored
+    group = alice.conversation(created.conversation)
+    await (await group.add("carol")).stored
+    await (await group.rename("Trip 2")).stored
+    sent = await group.send("hi all")
+    await sent.delivered
+    await until(lambda: any(c.state.last and c.state.last.body == "hi all" for c in carol.conversations()))
+    assert carol.conversations()[0].title == "Trip 2"
+    assert {m.user for m in await group.members()} == {alice.user, bob.user, carol.user}
+    for c in (bob, carol):
+        await c.conversation(group.id).read()
+    await sent.read
+    await (await bob.conversation(group.id).leave()).stored
+    await (await group.remove("carol")).stored
+    assert server.chats[group.id].members == [alice.user]
+    refused = await carol.conversation(group.id).send("still here?")
+    with pytest.raises(RequestRefused):
+        await refused.stored
+
+
+# ---------------------------------------------------------------- connections
+
+
+async def test_it_reconnects_resends_and_resumes(make: Make, server: ChatServer) -> None:
+    alice = await live(make("alice"))
+    events = alice.events()
+    await server.cut()
+    server.silent = True
+    sent = await alice.send("bob", "x")
+    await asyncio.sleep(0.05)
+    server.silent = False
+    await server.cut()
+    await sent.stored
+    seen = []
+    async for event in events:
+        seen.append(type(event))
+        if isinstance(event, Resumed):
+            break
+    assert StateChanged in seen and len(server.chats[sent.conversation].log) == 1
+
+
+async def test_a_cut_without_a_word_is_survived(make: Make, server: ChatServer) -> None:
+    alice = await live(make("alice"))
+    alice.drop_connection()
+    await alice.wait_for("waiting", "connecting", "syncing")
+    await alice.wait_for("live")
+    assert server.hellos == 2
+
+
+async def test_several_urls_are_taken_in_turn(server: ChatServer) -> None:
+    async with Client(["ws://127.0.0.1:9", server.url], token("alice"), limits=FAST) as alice:
+        await alice.wait_for("live")
+
+
+async def test_the_reconnect_frame_names_the_next_address(make: Make, server: ChatServer) -> None:
+    async with ChatServer() as other:
+        alice = await live(make("alice"))
+        await server.tell([alice.user], Reconnect(after_ms=1, url=other.url, reason="drain"))
+        await until(lambda: other.hellos == 1)
+        await alice.wait_for("live")
+        assert not server.sessions
+
+
+async def test_a_lost_pong_ends_the_connection(make: Make, server: ChatServer) -> None:
+    server.heartbeat_ms = 1
+    alice = await live(make("alice"))
+    server.silent = True
+    alice._engine.core.session._heartbeat_s = 0.02
+    alice._engine.core.session._ping_at = alice._engine.now()
+    alice._engine.apply([])
+    await alice.wait_for("waiting")
+    assert alice.code == codes.HEARTBEAT_LOST.number
+
+
+async def test_no_token_is_the_end_but_a_failed_token_is_not(server: ChatServer) -> None:
+    answers: list[Exception | str] = [OSError("sign-in is down"), "!token_expired", "alice"]
+
+    async def get_token() -> str:
+        answer = answers.pop(0) if answers else SignInStopped("signed out")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async with Client(server.url, get_token, limits=FAST) as alice:
+        await alice.wait_for("live")
+        await server.cut()
+        await alice.wait_for("closed")
+        assert alice.reason == "signed out"
+        with pytest.raises(ClientClosed):
+            await alice.wait_for("live")
+
+
+async def test_closing_ends_what_waits(make: Make, server: ChatServer) -> None:
+    server.silent = True
+    alice = make("alice", user="alice")
+    await alice.open()
+    sent = await alice.send("bob", "x")
+    waiting = asyncio.ensure_future(sent.stored)
+    stream = alice.events()
+    await asyncio.sleep(0)
+    await alice.close()
+    with pytest.raises(ClientClosed):
+        await waiting
+    assert [type(e) async for e in stream][-1:] == [StateChanged]
+    assert not [t for t in asyncio.all_tasks() if "homing" in repr(t.get_coro()) and not t.done()]
+
+
+async def test_sending_before_the_first_welcome_waits_until_the_own_user_is_known(make: Make, server: ChatServer) -> None:
+    alice = make("alice")
+    await alice.open()
+    sent = await alice.send("bob", "x")
+    assert (await sent.stored).sender == ids.user_id("alice")
+
+
+async def test_many_clients_share_one_http_session(server: ChatServer) -> None:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        clients = [Client(server.url, token(f"u{n}"), session=session, limits=FAST) for n in range(120)]
+        for client in clients:
+            await client.open()
+        await asyncio.gather(*(client.wait_for("live") for client in clients))
+        sent = [await client.send(f"u{(n + 1) % 120}", "hi") for n, client in enumerate(clients)]
+        await asyncio.gather(*(s.delivered for s in sent))
+        await asyncio.gather(*(client.close() for client in clients))
+        assert not session.closed
+
+
+# ---------------------------------------------------------------- events, store
+
+
+async def test_a_slow_reader_of_events_loses_the_oldest_and_is_told(make: Make, server: ChatServer) -> None:
+    alice = await live(make("alice"))
+    chat = alice.conversation("bob")
+    slow = alice._stream(chat.id, 10)
+    for n in range(30):
+        await server.say("bob", "alice", str(n))
+    await until(lambda: chat.state.contig == 30)
+    assert await anext(slow) == Gap(chat.id, 1, 20, "slow_consumer")
+    assert await bodies(slow, 10) == [str(n) for n in range(20, 30)]
+
+
+async def test_events_of_one_conversation_are_only_its_own(make: Make, server: ChatServer) -> None:
+    alice = await live(make("alice"))
+    events = alice.conversation("bob").events()
+    await server.say("eve", "alice", "no")
+    await server.say("bob", "alice", "yes")
+    assert await bodies(events, 1) == ["yes"]
+
+
+async def test_a_store_belongs_to_one_user_and_one_process(make: Make, tmp_path: Path) -> None:
+    store = tmp_path / "a.db"
+    alice = await live(make("alice", store))
+    with pytest.raises(StoreFailed, match="locked"):
+        await make("alice", store).open()
+    await alice.close()
+    with pytest.raises(StoreFailed, match="another user"):
+        await make("bob", store, user="bob").open()
+
+
+async def test_a_store_that_cannot_be_written_closes_the_client_and_refuses_sends(make: Make, server: ChatServer, tmp_path: Path) -> None:
+    alice = await live(make("alice", tmp_path / "a.db"))
+    await alice._store._do(lambda db: db.execute("PRAGMA query_only = 1"))  # type: ignore[attr-defined]  # as a full disk would
+    with pytest.raises(StoreFailed):
+        await alice.send("bob", "x")
+    assert alice.outbox() == []
+    await server.say("bob", "alice", "y")
+    await alice.wait_for("closed")
+    assert "store" in alice.reason
+    assert not any(isinstance(f, Ack) for _, f in server.frames)
+
+
+async def test_reading_is_heard_by_the_other_and_by_the_own_second_device(make: Make, server: ChatServer) -> None:
+    alice, second, bob = await live(make("alice")), await live(make("alice")), await live(make("bob"))
+    bob_events, second_events = bob.events(), second.events()
+    sent = await bob.send("alice", "x")
+    await sent.delivered
+    await alice.conversation("bob").read()
+    async for event in bob_events:
+        if isinstance(event, ReadBy):
+            break
+        assert isinstance(event, Delivered | Shown) or not isinstance(event, Gap)
+    async for event in second_events:
+        if isinstance(event, ReadBy):
+            assert event.user == second.user
+            break
+    assert second.conversation("bob").unread == 0
+    assert any(isinstance(f, Read) for _, f in server.frames)
+
+
+async def test_hello_names_the_program(make: Make, server: ChatServer) -> None:
+    await live(make("alice", program="my bot/1"))
+    assert [f.client for _, f in server.frames if isinstance(f, Hello)] == ["my bot/1"]
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("127.0.0.1:7401", "ws://127.0.0.1:7401/v1/ws"),
+        ("http://host:1", "ws://host:1/v1/ws"),
+        ("https://host/", "wss://host/v1/ws"),
+        ("wss://host/chat?slot=3", "wss://host/chat?slot=3"),
+    ],
+)
+def test_addresses_are_completed(given: str, url: str) -> None:
+    assert websocket_url(given) == url
