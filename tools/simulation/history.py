@@ -1,0 +1,99 @@
+"""One history: a seed, and what became of it. A phase in which things go wrong, then all is healed and must come to rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from tools.simulation.checkers import Checkers, Violation
+from tools.simulation.cluster import Cluster
+from tools.simulation.nemesis import Nemesis
+from tools.simulation.profiles import Profile, of_seed
+from tools.simulation.verdict import Verdict, closing_requests
+from tools.simulation.workload import Workload
+from tools.simulation.world import Spinning, World
+
+REST_S = 40.0
+"""How long a healed cluster may take to come to rest: every back-off and time-out of the design, more than once."""
+LOOK_S = 0.5
+
+
+class Result(Struct, frozen=True):
+    """What a history came to; ``promise`` is empty when all held."""
+
+    seed: int
+    profile: str
+    promise: str
+    text: str
+    events: int
+    seconds: float
+    said: int
+
+
+class History:
+    """Everything of one seed."""
+
+    def __init__(self, seed: int, broken: str = "") -> None:
+        self.profile: Profile = of_seed(seed)
+        self.world = World(seed)
+        random = self.world.random
+        self.cluster = Cluster(self.world, self.profile.size(random), broken)
+        self.checkers = Checkers(self.cluster, broken, self.profile.planned_only)
+        self.nemesis = Nemesis(self.cluster)
+        work = self.profile.work(random)
+        self.workload = Workload(self.cluster, work)
+        self.end = work.end
+        self.before_run: Callable[[History], None] = lambda history: None
+
+    def run(self) -> Result:
+        """Runs it to its end, or to the first violation."""
+        promise = text = ""
+        try:
+            self._run()
+        except Violation as violation:
+            promise, text = violation.promise, violation.text
+        except Spinning as error:
+            promise, text = "rest", str(error)
+        except Exception as error:
+            # Whatever a core raises would have ended its process: it must not happen.
+            import traceback
+
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            promise, text = "crash", f"{type(error).__name__}: {error} ({where.filename.rpartition('/main/')[2]}:{where.lineno} {where.name})"
+        world = self.world
+        return Result(world.seed, self.profile.name, promise, text, world.events, round(world.now, 3), len(self.checkers.said))
+
+    def _run(self) -> None:
+        self.before_run(self)
+        self.cluster.start()
+        self.workload.plan()
+        self.profile.harm(self.nemesis, self.end)
+        self.world.run(self.end)
+        self.nemesis.heal()
+        self._rest(closed=False)
+        self._close()
+        self._rest(closed=True)
+
+    def _rest(self, closed: bool) -> None:
+        """Waits until all is quiet, then judges."""
+        until = self.world.now + REST_S
+        while True:
+            self.world.run(self.world.now + LOOK_S)
+            verdict = Verdict(self.checkers)
+            verdict.judge_logs()
+            unrest = verdict.unrest(closed)
+            if unrest is None:
+                return
+            if self.world.now > until:
+                raise unrest
+
+    def _close(self) -> None:
+        """Says one last thing everywhere, so that what was stored but said to nobody yet is seen by all."""
+        verdict = Verdict(self.checkers)
+        for device, frame in closing_requests(verdict, 1):
+            device.request(frame)
+
+
+def run(seed: int, broken: str = "") -> Result:
+    return History(seed, broken).run()
