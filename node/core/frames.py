@@ -120,21 +120,17 @@ class Part(_F, tag=10, frozen=True):
 
 
 class MarkReport(_F, tag=11, frozen=True):
-    """Mailbox → conversation: how far ``user`` got; repeated until ``MarkStored`` (P5)."""
+    """Mailboxes of a node → conversation: how far users got (user, delivered, read); repeated until ``MarkStored`` (P5)."""
 
     conversation: str
-    user: str
-    delivered: int
-    read: int
+    marks: tuple[tuple[str, int, int], ...]
 
 
 class MarkStored(_F, tag=12, frozen=True):
-    """Conversation → mailbox: marks up to these are durable."""
+    """Conversation → mailboxes of a node: marks (user, delivered, read) up to these are durable."""
 
     conversation: str
-    user: str
-    delivered: int
-    read: int
+    marks: tuple[tuple[str, int, int], ...]
 
 
 class MarksMoved(_F, tag=13, frozen=True):

@@ -30,10 +30,8 @@ from node.core.frames import (
     HeadOut,
     HeadsOut,
     MarkFrom,
-    MarkReport,
     MarksMoved,
     MarksOut,
-    MarkStored,
     SentOut,
     SyncedOut,
 )
@@ -347,18 +345,22 @@ class Mailbox:
             self._tell_marks(frame.conversation, ((self.user, mark.delivered, mark.read),), (edge, frame.session))
 
     def _report(self, conversation: str, mark: Unstored) -> None:
-        home = self.sv.owner_of(conversation)
-        if home and not self.sv.send(home, MarkReport(conversation, self.user, mark.delivered, mark.read)):
-            self.sv.send_when_open(home, f"{self.user}.marks", lambda _: self.report_again())
+        self.sv.report_mark(conversation, self.user, mark.delivered, mark.read)
 
-    def report_again(self) -> None:
-        for conversation, mark in self.unstored.items():
+    def report(self, conversation: str) -> None:
+        """Says again how far the user got in a conversation, if that is not stored yet."""
+        mark = self.unstored.get(conversation)
+        if mark is not None:
             self._report(conversation, mark)
 
-    def on_mark_stored(self, frame: MarkStored) -> None:
-        mark = self.unstored.get(frame.conversation)
-        if mark is not None and mark.delivered <= frame.delivered and mark.read <= frame.read:
-            del self.unstored[frame.conversation]
+    def report_again(self) -> None:
+        for conversation in self.unstored:
+            self.report(conversation)
+
+    def on_mark_stored(self, conversation: str, delivered: int, read: int) -> None:
+        mark = self.unstored.get(conversation)
+        if mark is not None and mark.delivered <= delivered and mark.read <= read:
+            del self.unstored[conversation]
 
     def on_ask_cursor(self, frame: AskCursor, edge: str) -> None:
         key = (edge, frame.session)

@@ -33,6 +33,7 @@ from node.core.effects import Effect, EndNode
 from node.core.limits import CoreLimits
 from node.core.mailbox import Mailbox
 from node.core.moves import Moves
+from node.core.reports import Reports
 from node.core.rules import ALL, Rules
 from node.core.services import NOBODY, T
 from node.core.trace import Trace
@@ -94,6 +95,8 @@ class NodeCore:
         self.mailboxes: dict[str, Mailbox] = {}
         self.edge = Edge(self, mesh.me.name)
         self.deliveries = Deliveries(self)
+        self.reports = Reports(self)
+        self.report_mark = self.reports.add
         self.local: deque[tuple[Struct, str]] = deque()
         self.writes: dict[int, tuple[Callable[[Outcome, Any], None], Any]] = {}
         self.asks: dict[int, Callable[[Answer], None]] = {}
@@ -116,7 +119,6 @@ class NodeCore:
             f.AskCursor: lambda x, src: self._mailbox(x.user, lambda m: m.on_ask_cursor(x, src)),
             f.AskHeads: lambda x, src: self._mailbox(x.user, lambda m: m.on_ask_heads(x, src)),
             f.HeadAnswer: lambda x, src: self._mailbox(x.user, lambda m: m.on_head(x, src), make=False),
-            f.MarkStored: lambda x, src: self._mailbox(x.user, lambda m: m.on_mark_stored(x), make=False),
         }
         at_edge: dict[type, Callable[[Any, str], None]] = {
             f.Attached: edge.on_attached,
@@ -142,6 +144,7 @@ class NodeCore:
             f.EchoSent: deliveries.on_echo,
             f.MarksMoved: deliveries.on_marks_moved,
             f.Part: deliveries.on_part,
+            f.MarkStored: self.reports.on_stored,
         }
         return {**mailbox, **at_edge, **delivered, **dict.fromkeys(of_conversation, self._to_conversation)}
 
@@ -280,9 +283,8 @@ class NodeCore:
         if self.ended:
             local.clear()
             return
-        refused = [
-            (worker, frame) for worker, frame in self.storage.outgoing(self.now) if not self.mesh.send(worker, _encode(frame), self.now)
-        ]
+        send, now = self.mesh.send, self.now
+        refused = [(worker, frame) for worker, frame in self.storage.outgoing(now) if not send(worker, _encode(frame), now)]
         if refused:
             self.storage.put_back(refused)
 

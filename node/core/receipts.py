@@ -32,26 +32,29 @@ class Receipts:
         self.timer_at: float | None = None
 
     def on_report(self, frame: MarkReport, source: str) -> None:
+        durable = [mark for mark in frame.marks if self._take(*mark)]
+        if durable:
+            self.cv.sv.send(source, MarkStored(self.cv.id, tuple(durable)))
+
+    def _take(self, user: str, told_delivered: int, told_read: int) -> bool:
+        """Takes one member's report in; True when there is no reason to repeat it."""
         cv = self.cv
-        window = cv.roster.window(frame.user, cv.head)
+        window = cv.roster.window(user, cv.head)
         if window is None:
-            return self._tell_stored(frame.user, frame.delivered, frame.read)
-        delivered, read = min(frame.delivered, window[1]), min(frame.read, window[1])
-        before = cv.marks.of(frame.user)
-        moved = cv.marks.move(frame.user, delivered, read, self._ordinal_at(read), cv.sv.now, backward=not cv.sv.rules.mark_max)
-        claims_too_much = (delivered, read) != (frame.delivered, frame.read)
-        if claims_too_much or (not moved and cv.marks.is_stored(frame.user)):
-            # A mark above the head is a client's mistake: there is nothing to repeat it for.
-            self._tell_stored(frame.user, frame.delivered, frame.read)
-        if not moved and cv.marks.is_stored(frame.user):
-            return
-        cv.marks.waiting.add(frame.user)
+            return True
+        delivered, read = min(told_delivered, window[1]), min(told_read, window[1])
+        before = cv.marks.of(user)
+        moved = cv.marks.move(user, delivered, read, self._ordinal_at(read), cv.sv.now, backward=not cv.sv.rules.mark_max)
+        if not moved and cv.marks.is_stored(user):
+            return True
+        cv.marks.waiting.add(user)
         self._store_later()
         if moved:
-            cv.sv.note(
-                "read mark" if read > before[1] else "delivered mark", cv.id, read if read > before[1] else delivered, "", frame.user
-            )
-            self._gather(frame.user, min(before[0], before[1]) if delivered > before[0] else before[1])
+            what, seq = ("read mark", read) if read > before[1] else ("delivered mark", delivered)
+            cv.sv.note(what, cv.id, seq, "", user)
+            self._gather(user, min(before[0], before[1]) if delivered > before[0] else before[1])
+        # A mark above the head is a client's mistake, there is nothing to repeat it for.
+        return (delivered, read) != (told_delivered, told_read)
 
     def _ordinal_at(self, seq: int) -> int:
         """The ordinal at ``seq``; below what memory holds it is counted back, as if no group change lay between."""
@@ -71,9 +74,9 @@ class Receipts:
         cv = self.cv
         if kind_of(cv.id) == DIRECT:
             hearers = [u for u in cv.roster.by_user if u != user]
-        elif cv.recent and next(iter(cv.recent)) <= above + 1:
-            mark = cv.marks.of(user)[0]
-            hearers = list({row.sender for seq, row in cv.recent.items() if above < seq <= mark and row.sender != user})
+        elif above + 1 in cv.recent:
+            passed = range(above + 1, cv.marks.of(user)[0] + 1)
+            hearers = list(dict.fromkeys(cv.recent[seq].sender for seq in passed if cv.recent[seq].sender != user))
         else:
             hearers = [u for u in cv.roster.current() if u != user]
         for hearer in hearers:
@@ -138,16 +141,14 @@ class Receipts:
         if outcome is not Outcome.STORED:
             return
         cv = self.cv
+        by_home: dict[str, list[tuple[str, int, int]]] = {}
         for user in cv.marks.written():
-            delivered, read, _ordinal = cv.marks.of(user)
-            self._tell_stored(user, delivered, read)
+            by_home.setdefault(cv.sv.owner_of(user), []).append((user, *cv.marks.of(user)[:2]))
+        for home, marks in by_home.items():
+            if home:
+                cv.sv.send(home, MarkStored(cv.id, tuple(marks)))
         if cv.marks.dirty_since is not None:
             if cv.state == "frozen":
                 self.store_now()
             else:
                 self._store_later()
-
-    def _tell_stored(self, user: str, delivered: int, read: int) -> None:
-        home = self.cv.sv.owner_of(user)
-        if home:
-            self.cv.sv.send(home, MarkStored(self.cv.id, user, delivered, read))
