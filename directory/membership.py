@@ -187,7 +187,8 @@ class MembershipCore:
             case _ if not self._may_answer(now):
                 return  # Who is not heard now is heard again within a renewal interval.
             case Renew():
-                if frame.member.incarnation == incarnation:
+                # A process speaks for itself alone: for the incarnation of its link, under the name that its key vouches for.
+                if frame.member.incarnation == incarnation and frame.member.name == incarnation.rpartition(":")[0]:
                     self._on_renew(frame, now)
             case Released():
                 if self.moves.released(frame.move, incarnation):

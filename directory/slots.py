@@ -27,6 +27,8 @@ from directory.table import NOBODY, Member, Table
 GROUP_SLOTS = 8
 GROUPS = SLOTS // GROUP_SLOTS
 LOAD_MAX = 1.25
+WEIGHT_MAX = 2_000
+"""Twenty times the usual one: a larger weight counts as this, for it makes points on the ring."""
 POINTS_PER_WEIGHT = 1.6
 """Points on the ring: 160 for a node of the usual weight 100, which spreads loads by some 8 percent, well inside LOAD_MAX."""
 
@@ -40,7 +42,7 @@ def plan(nodes: Iterable[Member]) -> list[str]:
     by_name = {n.name: n for n in nodes}
     if not by_name:
         return []
-    homes = _homes(tuple(sorted((n.name, max(1, n.weight)) for n in by_name.values())))
+    homes = _homes(tuple(sorted((n.name, max(1, min(n.weight, WEIGHT_MAX))) for n in by_name.values())))
     return [by_name[name].incarnation for name in homes]
 
 

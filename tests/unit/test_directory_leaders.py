@@ -14,10 +14,11 @@ from directory.events import (
     MemberFrame,
     PublishTable,
     SendTo,
+    TableSeen,
     WriteCell,
 )
 from directory.frames import Expelled, MoveOff, Release, Released, Renew, Renewed
-from directory.slots import owners
+from directory.slots import assign, owners
 from tests.unit.directory_rig import LEASE, RENEW, WORKER, A, B, C, Rig, cluster, member, planned
 
 # ------------------------------------------------------------------ restart and several directories
@@ -289,3 +290,15 @@ def test_a_leader_that_woke_up_says_nothing_about_the_batches_of_its_successor()
     two.tables_seen(one)
     one.do(MemberFrame("b:1", Released(release.move)), MemberFrame("b:1", Renew(9, B, two.table.epoch, joined=True)))
     assert one.taken_back() == [] and not one.sent("b:1", Expelled)
+
+
+def test_a_leader_that_hears_of_a_table_it_did_not_write_tells_nobody_anything_before_it_has_looked() -> None:
+    one, two = pair()
+    two.now = one.now
+    newer = assign(one.table, [A, B, member("c")], one.table.epoch + 1)
+    one.database_up = False
+    one.do(TableSeen(newer.delta(one.table.epoch)))
+    one.effects.clear()
+    one.do(MemberFrame("c:1", Renew(9, member("c"), newer.epoch, joined=True)))
+    one.renew("a:1")
+    assert not one.sent("c:1", Expelled) and not one.sent("a:1", Renewed)

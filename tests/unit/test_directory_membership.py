@@ -18,7 +18,7 @@ from directory.events import (
 )
 from directory.frames import Expelled, MoveOff, Release, Released, Renew, Renewed
 from directory.membership import MembershipCore
-from directory.table import NOBODY, Table
+from directory.table import NOBODY, Member, Table
 from tests.unit.directory_rig import LEASE, RENEW, A, B, C, D, Rig, cluster, member, planned
 
 # ------------------------------------------------------------------ joining
@@ -236,6 +236,8 @@ def test_an_incarnation_that_was_taken_out_never_comes_back() -> None:
 def test_somebody_else_s_name_in_a_renewal_is_not_believed() -> None:
     rig = cluster(A, B)
     rig.do(MemberFrame("b:1", Renew(1, member("a", "2"), 0)))
+    rig.do(MemberFrame("b:1", Renew(2, Member("b:1", "a", "node", ""), 0)))
+    rig.do(MemberFrame("c:1", Renew(3, Member("c:1", "a", "node", ""), 0)))
     rig.run(RENEW)
     assert rig.live() == {"a:1", "b:1"}
 
@@ -341,3 +343,12 @@ def test_a_configuration_whose_relations_do_not_hold_is_refused_by_its_key(chang
     assert [p.split()[0] for p in config.problems()] == [f"directory.{key}"]
     with pytest.raises(ValueError, match=f"directory.{key}"):
         MembershipCore(A, config)
+
+
+def test_a_connection_that_broke_once_is_forgiven_by_the_next_renewal() -> None:
+    rig = cluster(A, B)
+    rig.do(Disconnected("b:1"))
+    rig.renew("b:1")
+    rig.paused.add("b:1")
+    rig.run(LEASE - 0.1)
+    assert rig.live() == {"a:1", "b:1"}

@@ -181,3 +181,13 @@ def test_the_part_of_a_batch_that_stays_is_given_back_after_the_table_not_before
         if any(e.table.owner(first) == "d:1" for first, _ in release.frame.runs)
     )
     assert order.index("off") > moved_at
+
+
+def test_a_lost_commit_is_made_void_even_when_nothing_is_to_be_changed_any_more() -> None:
+    rig = cluster(A)
+    epoch = rig.table.epoch
+    rig.lost_commit = "lost"
+    rig.join(B, ready=False)
+    rig.leave("b:1")  # What should be is what is; but the commit that has B may still land.
+    rig.run(1.0)
+    assert rig.backing.row is not None and rig.backing.row.epoch == epoch + 1 and rig.live() == {"a:1"}

@@ -88,6 +88,11 @@ def test_a_new_incarnation_gets_the_slots_back_under_a_new_term() -> None:
             assert (again.owner(slot), again.terms[slot]) == ("b:a", 1)
 
 
+def test_an_absurd_weight_is_bounded() -> None:
+    table = assign(Table.empty(), [node("a", weight=10**15), node("b", weight=2_000)], 1)
+    assert table.slots_of("b:a") > SLOTS / 3
+
+
 def test_without_nodes_nobody_owns_anything() -> None:
     assert plan([]) == []
     assert set(assign(assign(Table.empty(), [node("a")], 1), [], 2).owners) == {NOBODY}
