@@ -95,10 +95,12 @@ class Node:
         self.gateway.perform()
 
     def _tick(self, now: float) -> float:
-        self.directory.set_health(self.http.storage_ok(), not self.stopping, self.edge.connections(), now)
-        self.core.tick(now)
-        self.gateway.perform()
-        return self.core.next_deadline()
+        core = self.core
+        if now >= core.due_at:
+            self.directory.set_health(self.http.storage_ok(), not self.stopping, self.edge.connections(), now)
+            core.tick(now)
+            self.gateway.perform()
+        return core.due_at
 
     def _on_end(self, reason: str) -> None:
         if self.stopping:

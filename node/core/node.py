@@ -82,8 +82,7 @@ class NodeCore:
         self.lease_s = lease_s
         self.rules = rules
         self.now = now
-        self.timed_at, self.timed_ms = -1.0, 0
-        """Cluster time at ``timed_at``: asked once for all that one event makes."""
+        self.timed_at, self.timed_ms = -1.0, 0  # cluster time at ``timed_at``: asked once for all that one event makes
         self.epoch = 0
         self.ended: str = ""
         self.effects: list[Effect] = []
@@ -104,6 +103,8 @@ class NodeCore:
         self.opening: dict[str, dict[str, Callable[[str], None]]] = {}
         self.timers: list[tuple[float, int, Callable[[], None]]] = []
         self.timer_n = 0
+        self.due_at = now
+        """When ``tick`` has to be called at the latest, kept as timers are set; what storage and the edge time out counts by the second."""
         self.moves = Moves(self)
         self.trace = Trace()
         self.sweep_at = now + SWEEP_S
@@ -187,15 +188,12 @@ class NodeCore:
             self._look_at_cell()
         self.moves.tick()
         self._drain()
+        self.due_at = self.next_deadline()
 
     def next_deadline(self) -> float:
-        due = [self.sweep_at, self.cell_look_at]
-        if self.timers:
-            due.append(self.timers[0][0])
-        for other in (self.storage.next_deadline(), self.directory.next_deadline(), self.edge.next_deadline()):
-            if other is not None:
-                due.append(other)
-        return min(due)
+        others = (self.storage.next_deadline(), self.directory.next_deadline(), self.edge.next_deadline())
+        timer = self.timers[0][0] if self.timers else self.sweep_at
+        return min(self.sweep_at, self.cell_look_at, timer, *(at for at in others if at is not None))
 
     def take_effects(self) -> list[Effect]:
         taken, self.effects = self.effects, []
@@ -245,6 +243,8 @@ class NodeCore:
     def at(self, when: float, call: Callable[[], None]) -> None:
         self.timer_n += 1
         heapq.heappush(self.timers, (when, self.timer_n, call))
+        if when < self.due_at:
+            self.due_at = when
 
     def emit(self, effect: Effect) -> None:
         self.effects.append(effect)

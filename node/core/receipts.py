@@ -52,7 +52,7 @@ class Receipts:
         if moved:
             what, seq = ("read mark", read) if read > before[1] else ("delivered mark", delivered)
             cv.sv.note(what, cv.id, seq, "", user)
-            self._gather(user, min(before[0], before[1]) if delivered > before[0] else before[1])
+            self._gather(user, before[1] if read > before[1] else before[0])
         # A mark above the head is a client's mistake, there is nothing to repeat it for.
         return (delivered, read) != (told_delivered, told_read)
 
