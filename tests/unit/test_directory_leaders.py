@@ -302,3 +302,11 @@ def test_a_leader_that_hears_of_a_table_it_did_not_write_tells_nobody_anything_b
     one.do(MemberFrame("c:1", Renew(9, member("c"), newer.epoch, joined=True)))
     one.renew("a:1")
     assert not one.sent("c:1", Expelled) and not one.sent("a:1", Renewed)
+
+
+def test_a_batch_of_a_later_leader_is_not_taken_back_by_an_earlier_one() -> None:
+    rig = cluster(A)
+    rig.do(MemberFrame("a:1", Released(rig.core.moves.term + 1 << 20 | 7)))
+    assert rig.taken_back() == []
+    rig.do(MemberFrame("a:1", Released(rig.core.moves.term << 20 | 7)))
+    assert rig.taken_back() == [rig.core.moves.term << 20 | 7]
