@@ -45,13 +45,14 @@ def test_no_window_gets_more_than_burst_and_rate(per_s: float, burst: int, gaps:
 
 
 def test_a_users_connections_share_his_rate_and_a_refusal_takes_nothing() -> None:
-    limits = RateLimits(connection_sends=Rate(per_s=1, burst=3), user_sends=Rate(per_s=1, burst=4))
+    limits = RateLimits(connection_sends=Rate(per_s=0.001, burst=3), user_sends=Rate(per_s=1, burst=4))
     users = UserBuckets(limits.user_sends, limits.users_max)
     one, two = SendLimiter("u", users, limits, 0.0), SendLimiter("u", users, limits, 0.0)
-    assert [one.take(0.0) for _ in range(4)] == [0.0, 0.0, 0.0, 1.0]
-    assert [two.take(0.0) for _ in range(2)] == [0.0, 1.0]
+    assert [one.take(0.0) for _ in range(3)] == [0.0, 0.0, 0.0]
+    assert one.take(0.0) == pytest.approx(1000.0)
+    assert [two.take(0.0) for _ in range(6)] == [0.0, 1.0, 1.0, 1.0, 1.0, 1.0]
     assert SendLimiter("v", users, limits, 0.0).take(0.0) == 0.0
-    assert two.take(1.0) == 0.0  # the refusal above cost the connection none of its three
+    assert two.take(1.0) == 0.0  # the refusals above cost the connection none of its three
 
 
 def test_users_are_remembered_up_to_a_bound_and_the_busy_ones_longest() -> None:
