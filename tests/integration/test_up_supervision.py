@@ -17,6 +17,7 @@ import pytest
 
 from tests.integration.conftest import ClusterProcess
 from tools.ports import is_free
+from tools.processes import running
 from tools.status import once, where
 
 NAMES = {"directory-1", "storage-1", "node-1", "node-2", "node-3"}
@@ -92,6 +93,60 @@ def test_the_cluster_outlives_its_supervisor_and_the_next_one_takes_it_over(clus
     old = cluster.kill("node-1")
     cluster.wait_restarted("node-1", old)
     assert cluster.stop() == 0 and cluster.pids == {}
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.2, 0.5])
+def test_a_supervisor_killed_while_it_starts_does_not_make_the_next_start_fail(
+    start_cluster: Callable[..., ClusterProcess], after_s: float
+) -> None:
+    cluster = start_cluster(1, ready=False)
+    cluster.wait(lambda: bool(cluster.pids), 20, "nothing was started")
+    time.sleep(after_s)
+    cluster.kill_supervisor()
+    cluster.start()
+    cluster.wait_ready()
+    assert len(list(running(cluster.layout.config_dir))) == 3, "one process of each, not two"
+    assert cluster.stop() == 0
+
+
+def test_json_tells_every_event_and_where_everything_is(tmp_path: Path) -> None:
+    cluster = ClusterProcess(tmp_path / "data", 1)
+    layout = cluster.layout
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "tools.cli",
+        "up",
+        "--nodes",
+        "1",
+        "--data",
+        str(layout.data),
+        "--base-port",
+        str(layout.base_port),
+        "--json",
+    ]
+    up = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert up.stdout is not None
+    events: list[dict[str, object]] = []
+    try:
+        for line in up.stdout:
+            events.append(json.loads(line))
+            if events[-1]["event"] == "cluster_ready":
+                up.send_signal(signal.SIGINT)
+        assert up.wait(30) == 0
+    finally:
+        up.kill()
+        up.wait()
+        up.stdout.close()
+        left = cluster.clean_up()
+    assert left == {}
+    assert {e["schema"] for e in events} == {"homing.up/1"} and events[-1]["event"] == "cluster_stopped"
+    ready = next(e for e in events if e["event"] == "cluster_ready")
+    assert ready["url"] == cluster.url and ready["data"] == str(cluster.data)
+    started = {e["name"]: e["pid"] for e in events if e["event"] == "started"}
+    assert isinstance(ready["processes"], list)
+    assert {p["name"]: p["pid"] for p in ready["processes"]} == started and len(started) == 3
 
 
 def test_processes_that_no_longer_belong_are_stopped_when_fewer_nodes_are_asked_for(start_cluster: Callable[..., ClusterProcess]) -> None:

@@ -116,8 +116,9 @@ def test_tokens_and_keys_inside_texts_and_exceptions_are_replaced(terminal: bool
 def test_lines_of_the_standard_library_take_the_same_way() -> None:
     out = io.StringIO()
     logs.configure("storage-1", stream=out)
-    logging.getLogger("asyncio").warning("slow %s", "callback")
+    logging.getLogger("asyncio").warning("slow %s", "callback", extra={"kid": 7, "token": "planted"})
     assert line(out).items() >= {"process": "storage-1", "event": "slow callback", "logger": "asyncio", "level": "warning"}.items()
+    assert line(out).items() >= {"kid": 7, "token": logs.REDACTED}.items()
 
 
 def test_what_is_nested_too_deep_is_not_dumped() -> None:
