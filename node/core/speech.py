@@ -96,7 +96,7 @@ class Speech:
         if home == NOBODY:
             return
         if len(self.unsettled) > 1:
-            self._echo_early(home, row.seq)
+            self._echo_early(home, row)
         frame = Deliver(row, self.cv.sv.time_ms(), self.cv.roster.version, self._named(users))
         if not self.cv.sv.send_tracked(home, frame, self._on_in_hand, (row.seq, self.attempt)):
             self.cv.sv.send_when_open(home, self.cv.id, self._catch_up)
@@ -105,12 +105,13 @@ class Speech:
         """Small rosters ride along; for large ones the node keeps its part. A moved few are always named."""
         return users if len(users) <= self.cv.sv.limits.roster_inline_max else None
 
-    def _echo_early(self, home: str, seq: int) -> None:
-        """Keeps the order at a home: entries of its own users that wait for others go before a later entry does."""
+    def _echo_early(self, home: str, row: EntryRow) -> None:
+        """Keeps the order on a sender's devices: an entry of his that still waits for others goes to his home before a later one of
+        somebody else does."""
         for earlier, entry in self.unsettled.items():
-            if earlier >= seq:
+            if earlier >= row.seq:
                 return
-            if not entry.early and self.cv.sv.owner_of(entry.row.sender) == home:
+            if not entry.early and entry.row.sender != row.sender and self.cv.sv.owner_of(entry.row.sender) == home:
                 entry.early = True
                 frame = Deliver(entry.row, self.cv.sv.time_ms(), self.cv.roster.version, (entry.row.sender,))
                 self.cv.sv.send(home, frame)
