@@ -98,7 +98,7 @@ def _renderers(as_json: bool) -> list[Processor]:
 def _configure_standard_library(number: int, as_json: bool, out: TextIO) -> None:
     handler = logging.StreamHandler(out)
     processors = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(as_json)]
-    chain = [structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder(), *_shared()]
+    chain: list[Processor] = [structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder(), *_shared()]
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=processors, foreign_pre_chain=chain))
     root = logging.getLogger()
     root.handlers[:] = [handler]
