@@ -27,6 +27,7 @@ from homing import (
 from homing.connection import Format, websocket_url
 from homing.limits import Limits
 from homing.protocol import Ack, Hello, Read, Reconnect, Send
+from homing.store import Batch, MemoryStore, Store
 from homing.streams import EventStream
 
 from tests.integration.client_server import ChatServer
@@ -52,7 +53,7 @@ async def server() -> AsyncIterator[ChatServer]:
 async def make(server: ChatServer) -> AsyncIterator[Make]:
     made: list[Client] = []
 
-    def build(name: str, store: Path | None = None, **options: object) -> Client:
+    def build(name: str, store: Store | Path | None = None, **options: object) -> Client:
         options = {"limits": FAST, **options}
         made.append(Client(server.url, token(name), store, **options))  # type: ignore[arg-type]  # options by name
         return made[-1]
@@ -155,12 +156,38 @@ async def test_a_restart_shows_nothing_twice_and_what_came_meanwhile_once(make: 
     assert not [f for _, f in server.frames if getattr(f, "op", "") == "fetch"]
 
 
-async def test_acks_say_no_more_than_what_is_on_disk(make: Make, server: ChatServer, tmp_path: Path) -> None:
-    alice = await live(make("alice", tmp_path / "alice.db"))
-    entry = await server.say("bob", "alice", "x")
+class SlowStore(MemoryStore):
+    """Writes when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = asyncio.Event()
+        self.writing = 0
+
+    def write(self, batch: Batch) -> Awaitable[None]:  # type: ignore[override]  # as the interface allows
+        self.writing += 1
+        return self._write(batch)
+
+    async def _write(self, batch: Batch) -> None:
+        await self.free.wait()
+        super().write(batch)
+
+
+async def test_nothing_is_acknowledged_or_shown_before_it_is_stored(make: Make, server: ChatServer) -> None:
+    store = SlowStore()
+    store.free.set()
+    alice = await live(make("alice", store))
+    await until(lambda: not alice._engine._storing)
+    store.free.clear()
+    writing, events = store.writing, alice.events()
+    await server.say("bob", "alice", "x")
+    await until(lambda: store.writing > writing)
+    alice._engine.flush()
+    await asyncio.sleep(0.05)
+    assert not events._events and not any(isinstance(f, Ack) for _, f in server.frames)
+    store.free.set()
+    assert await bodies(events, 1) == ["x"]
     await until(lambda: any(isinstance(f, Ack) for _, f in server.frames))
-    stored = await alice._store.entries(entry.conversation, 2, 10)
-    assert [e.seq for e in stored] == [1]
 
 
 async def test_a_refused_request_raises_at_its_handle(make: Make, server: ChatServer) -> None:
