@@ -50,6 +50,9 @@ from storage.store import EntryRow
 if TYPE_CHECKING:
     from node.core.services import Services
 
+RETURN_SPREAD_MS = 500
+"""Within this time the sessions whose home is stopped come back."""
+
 Asked: TypeAlias = ToConversation | GroupChange | AskEntries | AskMembers | AskHeads
 
 _direct_id = lru_cache(maxsize=16_384)(direct_id)
@@ -298,8 +301,13 @@ class Edge:
 
     def on_drop(self, frame: DropSession, home: str) -> None:
         s = self.sessions.get(frame.session)
-        if s is not None and s.home == home:
-            self.close(frame.session, codes.CODES[frame.code])
+        if s is None or s.home != home:
+            return
+        if frame.code == codes.GOING_AWAY.name:
+            # Planned: nothing is wrong. Many sessions hear it at once, so each comes back at a moment of its own.
+            after_ms = frame.session * 37 % RETURN_SPREAD_MS
+            self.sv.emit(ToClient(frame.session, p.Reconnect(after_ms=after_ms, reason="the home of this user is being stopped")))
+        self.close(frame.session, codes.CODES[frame.code])
 
     def on_fan_out(self, frame: FanOut, _: str) -> None:
         self.sv.emit(EntryToClients(frame.row, frame.sessions))

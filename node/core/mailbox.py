@@ -153,6 +153,13 @@ class Mailbox:
         self.sv.send(key[0], DropSession(key[1], code))
         self.on_detach(key)
 
+    def let_go(self) -> list[SessionKey]:
+        """This home ends by plan: detaches all sessions and returns them, so that they can be asked to come back."""
+        keys = list(self.sessions)
+        for key in keys:
+            self.on_detach(key)
+        return keys
+
     def drop_edge(self, edge: str) -> None:
         """A process is gone, and its sockets with it."""
         for key in [key for key in self.sessions if key[0] == edge]:

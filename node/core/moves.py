@@ -4,13 +4,18 @@ Laws:
     * What leaves is frozen first: nothing new begins, what is pending ends, marks are stored; only then the directory hears of it.
     * Once ``Released`` is said, only the directory (its table, or MoveTakenBack) ends the move: the fence does not know slots, it would
       let us say what the new owner does not count. Before that, a batch that does not come to rest in time is taken back by itself.
+    * A node that stops asks the sessions of its mailboxes at other edges to come back, before the table takes their home away: an edge
+      cannot tell a good-bye from a death. From then on it attaches nobody.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from homing.codes import GOING_AWAY
 from homing.ids import SLOTS, slot_of
+
+from node.core.frames import DropSession
 
 if TYPE_CHECKING:
     from node.core.conversation import Conversation
@@ -30,6 +35,10 @@ class Moves:
         self.released: set[int] = set()
         self.draining_since: float | None = None
         self.good_bye_said = False
+        self.letting_go = False
+        """Whether the sessions of this node's mailboxes were asked to come back."""
+        self.unheard = 0
+        """Edges' answers to that which have not come."""
 
     def freezes(self, slot: int) -> bool:
         """Whether nothing new may begin in ``slot``."""
@@ -96,11 +105,26 @@ class Moves:
             return
         # Marks that conversations elsewhere have not stored yet are safe with them, and devices repeat them at their next hello.
         resting = self._freeze(list(node.conversations.values()))
-        if resting or node.now - self.draining_since > node.limits.drain_s:
+        late = node.now - self.draining_since > node.limits.drain_s
+        if resting and not self.letting_go:
+            self._let_go()
+        if late or (resting and not self.unheard):
             self.good_bye_said = True
             node.to_directory(node.directory.good_bye())
         else:
             node.at(node.now + node.limits.ask_again_s / 2, _wake)
+
+    def _let_go(self) -> None:
+        """Asks the sessions at other edges to come back."""
+        node = self.node
+        self.letting_go = True
+        for mailbox in node.mailboxes.values():
+            for edge, session in mailbox.let_go():
+                if edge != node.me and node.send_tracked(edge, DropSession(session, GOING_AWAY.name), self._heard, None):
+                    self.unheard += 1
+
+    def _heard(self, _edge: str, _: None) -> None:
+        self.unheard -= 1
 
 
 def _wake() -> None:

@@ -114,7 +114,8 @@ class NodeCore:
     def _handlers(self) -> dict[type, Callable[[Any, str], None]]:
         edge, deliveries = self.edge, self.deliveries
         mailbox: dict[type, Callable[[Any, str], None]] = {
-            f.Attach: lambda x, src: self._mailbox(x.user, lambda m: m.on_attach(x, src)),
+            # Asked again of the next home, once the table names it.
+            f.Attach: lambda x, src: None if self.moves.letting_go else self._mailbox(x.user, lambda m: m.on_attach(x, src)),
             f.Detach: lambda x, src: self._mailbox(x.user, lambda m: m.on_detach((src, x.session)), make=False),
             f.MarkFrom: lambda x, src: self._mailbox(x.user, lambda m: m.on_mark(x, src)),
             f.AskCursor: lambda x, src: self._mailbox(x.user, lambda m: m.on_ask_cursor(x, src)),
