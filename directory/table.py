@@ -7,7 +7,8 @@ changed since an older epoch can be read off the table itself: no history is kep
 from __future__ import annotations
 
 from array import array
-from itertools import groupby
+from itertools import compress, islice
+from operator import ne, or_
 
 from homing.ids import SLOTS
 from msgspec import DecodeError, Struct
@@ -80,11 +81,12 @@ class Table:
     def runs(self) -> list[tuple[int, int, int, int]]:
         """The whole table as runs of neighbouring slots: (first slot, count, index into members or NOBODY, term)."""
         if self._runs is None:
-            self._runs, first = [], 0
-            for (owner, term), same in groupby(zip(self.owners, self.terms, strict=True)):
-                count = sum(1 for _ in same)
-                self._runs.append((first, count, owner, term))
-                first += count
+            owners, terms = self.owners, self.terms
+            # Where a slot differs from the one before it; all 16,384 steps in C.
+            differs = map(or_, map(ne, owners, islice(owners, 1, None)), map(ne, terms, islice(terms, 1, None)))
+            firsts = [0, *compress(range(1, SLOTS), differs)]
+            ends = [*firsts[1:], SLOTS]
+            self._runs = [(first, end - first, owners[first], terms[first]) for first, end in zip(firsts, ends, strict=True)]
         return self._runs
 
     def delta(self, base: int) -> Delta:

@@ -274,6 +274,16 @@ class NodeCore:
 
     def _drain(self) -> None:
         """Handles the local queue to its end and gives the links what storage is to get."""
+        if self.local:
+            self._drain_local()
+        if self.ended:
+            return
+        send, now = self.mesh.send, self.now
+        refused = [(worker, frame) for worker, frame in self.storage.outgoing(now) if not send(worker, _encode(frame), now)]
+        if refused:
+            self.storage.put_back(refused)
+
+    def _drain_local(self) -> None:
         local, handlers = self.local, self.handlers
         while local and not self.ended:
             frame, source = local.popleft()
@@ -283,16 +293,9 @@ class NodeCore:
                 handlers[type(frame)](frame, source)
         if self.ended:
             local.clear()
-            return
-        send, now = self.mesh.send, self.now
-        refused = [(worker, frame) for worker, frame in self.storage.outgoing(now) if not send(worker, _encode(frame), now)]
-        if refused:
-            self.storage.put_back(refused)
 
     def _handle(self, events: list[Event]) -> None:
         for event in events:
-            if self.ended:
-                return
             kind = type(event)
             if kind is FrameIn:
                 self._on_frame_in(event)  # type: ignore[arg-type]  # kind says so; isinstance costs more here
@@ -300,7 +303,10 @@ class NodeCore:
                 self._on_acked(event)  # type: ignore[arg-type]
             else:
                 self._on_link_event(event)
-            self._drain()
+            if self.local:
+                self._drain_local()
+            if self.ended:
+                return
 
     def _on_frame_in(self, event: FrameIn) -> None:
         try:
@@ -388,7 +394,9 @@ class NodeCore:
         gone = self.members - table.by_incarnation.keys()
         self.epoch = table.epoch
         self.members = frozenset(table.by_incarnation)
-        self.owners = [NOBODY if o >= len(table.members) else table.members[o].incarnation for o in table.owners]
+        self.owners = []
+        for _, count, owner, _ in table.runs():
+            self.owners += [table.members[owner].incarnation if owner < len(table.members) else NOBODY] * count
         self.slots_owned = self.owners.count(self.me)
         for member in table.members:
             if member.incarnation != self.me:
@@ -404,7 +412,7 @@ class NodeCore:
         for conversation in list(self.conversations.values()):
             conversation.speech.on_table()
         for mailbox in list(self.mailboxes.values()):
-            for incarnation in gone:
+            for incarnation in sorted(gone):
                 mailbox.drop_edge(incarnation)
             mailbox.on_table()
         self.edge.on_table(self.members)
