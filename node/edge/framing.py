@@ -7,6 +7,28 @@ from collections.abc import Iterator
 MASK_BYTES = 4
 HEAD_BYTES_MAX = 10
 """Before the mask."""
+_PLAIN = frozenset({0x81, 0x82, 0x89, 0x8A})
+"""First bytes of whole text and binary messages, pings and pongs, without reserved bits."""
+_DATA_MAX = 0x82
+
+
+def are_plain_frames(data: bytes | memoryview, size: int, frame_bytes_max: int) -> bool:
+    """Whether the first ``size`` bytes are whole frames with whose heads nothing can be wrong: most reads are one such frame."""
+    at = 0
+    while size - at >= 2 + MASK_BYTES:
+        first, length, head = data[at], data[at + 1] - 0x80, 2 + MASK_BYTES
+        if first not in _PLAIN or length < 0:
+            return False
+        if length > 125:
+            if length == 127 or first > _DATA_MAX or size - at < 4:
+                return False
+            length, head = data[at + 2] << 8 | data[at + 3], 4 + MASK_BYTES
+            if not 126 <= length <= frame_bytes_max:
+                return False
+        at += head + length
+        if at == size:
+            return True
+    return False
 
 
 def whole_frame_bytes(data: bytes | memoryview, size: int) -> int:

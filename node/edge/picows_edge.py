@@ -23,7 +23,7 @@ from picows import WSAutoPingStrategy, WSCloseCode, WSFrame, WSListener, WSMsgTy
 from picows.common import WSUpgradeResponseWithListener
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # the class behind ws_create_server; its stub leaves it out
 
-from node.edge.framing import FrameSplitter, whole_frame_bytes
+from node.edge.framing import FrameSplitter, are_plain_frames
 from node.edge.front import Drain, Front
 from node.edge.http import HttpSide
 from node.edge.sweep import Sweeper
@@ -58,7 +58,7 @@ class PicowsConnection(WSListener):
     # fmt: off
     __slots__ = (
         "_closing", "_code", "_decoder", "_edge", "_fragments", "_fragments_bytes", "_fragments_kind", "_kind", "_timer", "_transport",
-        "binary", "drained", "id", "pinged", "remote", "seen", "session",
+        "binary", "drained", "frame_bytes_max", "id", "pinged", "remote", "seen", "session",
     )
     # fmt: on
 
@@ -71,6 +71,7 @@ class PicowsConnection(WSListener):
         self.pinged = False
         self.drained = False
         """Its protocol is out of the way: nothing more is parsed."""
+        self.frame_bytes_max = edge.limits.frame_bytes_max
         self._edge = edge
         self._kind = BINARY if self.binary else TEXT
         self._transport: WSTransport | None = None
@@ -116,7 +117,10 @@ class PicowsConnection(WSListener):
         self._transport = transport
         transport.underlying_transport.set_write_buffer_limits(high=self._edge.limits.buffered_bytes_max)
         self._edge.sweeper.add(self)
-        self._call(self._edge.handler.on_open, self)
+        try:
+            self._edge.handler.on_open(self)
+        except Exception:
+            self._on_bug()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
@@ -129,10 +133,10 @@ class PicowsConnection(WSListener):
             self.fail(CLOSE_PROTOCOL, "reserved bits are not in use")
         elif kind is self._kind and frame.fin and self._fragments is None:
             data = frame.get_payload_as_bytes()
-            if self._kind is TEXT and not _is_utf8(data):
+            if kind is TEXT and not _is_utf8(data):
                 self.fail(CLOSE_BAD_DATA, "not UTF-8")
             else:
-                self._call(self._edge.handler.on_message, self, data)
+                self._deliver(data)
         elif kind is TEXT or kind is BINARY:
             self._on_first_fragment(kind, frame)
         elif kind is CONTINUATION:
@@ -187,15 +191,21 @@ class PicowsConnection(WSListener):
             self._timer.cancel()
         self._edge.sweeper.remove(self)
         self._edge.on_gone()
-        self._call(self._edge.handler.on_close, self, self._code)
+        try:
+            self._edge.handler.on_close(self, self._code)
+        except Exception:
+            self._on_bug()
 
-    def _call(self, function: object, *args: object) -> None:
+    def _deliver(self, data: bytes) -> None:
         """An error of the handler is a bug of ours that must cost no more than this connection."""
         try:
-            function(*args)  # type: ignore[operator]
+            self._edge.on_message(self, data)
         except Exception:
-            log.exception("handler failed", extra={"connection": self.id})
-            self.close(CLOSE_INTERNAL, "internal error")
+            self._on_bug()
+
+    def _on_bug(self) -> None:
+        log.exception("handler failed", extra={"connection": self.id})
+        self.close(CLOSE_INTERNAL, "internal error")
 
     def _begin_close(self, code: int, reason: str) -> None:
         self._closing, self._code = True, code
@@ -257,14 +267,15 @@ class PicowsConnection(WSListener):
             self._fragments = self._decoder = None
             if self._edge.accept_both_kinds:
                 self._kind = self._fragments_kind
-            self._call(self._edge.handler.on_message, self, b"".join(fragments))
+            self._deliver(b"".join(fragments))
 
 
 class _Protocol(WSProtocol):  # type: ignore[misc]  # untyped, see the import
-    """picows' protocol, fed one frame at a time and watched for errors that its parser finds.
+    """picows' protocol, fed one frame at a time where something could be wrong, and watched for errors that its parser finds.
 
     It parses one frame ahead of the one it delivers, and closes as soon as it sees an error: the answer to a good message would be lost
-    because a bad frame came in the same read. It tells its listener nothing of such an error either.
+    because a bad frame came in the same read. It tells its listener nothing of such an error either. Nearly every read consists of whole
+    plain messages, in which it cannot find one, and is passed on as it is.
     """
 
     __slots__ = ("_splitter", "_view", "connection")
@@ -277,7 +288,7 @@ class _Protocol(WSProtocol):  # type: ignore[misc]  # untyped, see the import
         return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
-        if self._splitter is None and whole_frame_bytes(self._view, nbytes) == nbytes:
+        if self._splitter is None and are_plain_frames(self._view, nbytes, self.connection.frame_bytes_max):
             super().buffer_updated(nbytes)
             if self.transport.is_close_frame_sent:
                 self.connection.on_close_frame_sent()
@@ -320,6 +331,7 @@ class PicowsEdge:
         limits.check()
         self.limits = limits
         self.handler = handler
+        self.on_message = handler.on_message
         self.subprotocol_required = subprotocol_required
         self.accept_both_kinds = accept_both_kinds
         self.fronts: set[Front | Drain] = set()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.edge.framing import FrameSplitter
+from node.edge.framing import FrameSplitter, are_plain_frames
 from node.edge.sweep import PARTS, ROUNDS_PER_PING, Sweeper
 from node.edge.upgrade import Accepted, Head, Refused, negotiate, parse_head
 from node.edge.websocket import CLOSE_ABNORMAL, EdgeLimits, is_close_code
@@ -134,6 +134,24 @@ def test_no_part_reaches_beyond_the_end_of_a_frame(seed: int) -> None:
             assert splitter.at_boundary() == (given_out in ends)
         data = data[cut:]
     assert parts_of == b"".join(frames)
+
+
+PLAIN = [frame(op, b"x" * n) for op in (1, 2, 9, 10) for n in (0, 1, 125)] + [frame(op, b"x" * n) for op in (1, 2) for n in (126, 9999)]
+OTHER = [
+    frame(8), frame(0, b"x"), frame(1, b"x", fin=False), frame(1, rsv=4), frame(3), frame(1, b"x", masked=False), frame(9, b"x" * 126),
+    frame(1, b"x" * 10_001), frame(1, b"x" * 65_536), frame(1, b"x", length=b"\x7e\0\1"), frame(1, b"x", length=b"\x7f" + bytes(7) + b"\1"),
+]  # fmt: skip
+
+
+def test_whole_frames_of_the_common_kinds_are_plain_and_nothing_else_is() -> None:
+    for one in PLAIN:
+        assert are_plain_frames(one, len(one), 10_000)
+        for other in PLAIN:
+            both = one + other
+            assert are_plain_frames(both + b"behind", len(both), 10_000)
+            assert not any(are_plain_frames(both, n, 10_000) for n in range(len(both)) if n not in (len(one), len(other)))
+        for other in OTHER:
+            assert not are_plain_frames(one + other, len(one + other), 10_000)
 
 
 @pytest.mark.parametrize("code", [1000, 1003, 1007, 1014, 3000, 4999])
