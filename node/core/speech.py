@@ -3,7 +3,8 @@
 Laws:
     * An entry is ``unsettled`` until the home of every other member, the *current* one, has it in hand: a death or a move re-addresses it,
       it never excuses (P2).
-    * ``sent`` leaves in seq order, and only for settled entries.
+    * ``sent`` leaves in seq order, and only for settled entries. Until then the sender's own devices may get later entries of others
+      first: a client keeps them back for the moment that this takes.
     * To a peer whose window is full only the head goes, when there is room again (P7).
     * A delivery that was refused, because it was old or met the wrong home, is said again, the index law included.
 """
@@ -32,8 +33,6 @@ class Unsettled(Struct):
     requests: list[Requester]
     need: dict[str, int]
     """Incarnation → the attempt that it has to acknowledge."""
-    early: bool = False
-    """The sender's home has been told already, because a later entry was on its way there."""
 
 
 class Speech:
@@ -95,8 +94,6 @@ class Speech:
         entry.need[home] = self.attempt
         if home == NOBODY:
             return
-        if len(self.unsettled) > 1:
-            self._echo_early(home, row)
         frame = Deliver(row, self.cv.sv.time_ms(), self.cv.roster.version, self._named(users))
         if not self.cv.sv.send_tracked(home, frame, self._on_in_hand, (row.seq, self.attempt)):
             self.cv.sv.send_when_open(home, self.cv.id, self._catch_up)
@@ -104,17 +101,6 @@ class Speech:
     def _named(self, users: tuple[str, ...]) -> tuple[str, ...] | None:
         """Small rosters ride along; for large ones the node keeps its part. A moved few are always named."""
         return users if len(users) <= self.cv.sv.limits.roster_inline_max else None
-
-    def _echo_early(self, home: str, row: EntryRow) -> None:
-        """Keeps the order on a sender's devices: an entry of his that still waits for others goes to his home before a later one of
-        somebody else does."""
-        for earlier, entry in self.unsettled.items():
-            if earlier >= row.seq:
-                return
-            if not entry.early and entry.row.sender != row.sender and self.cv.sv.owner_of(entry.row.sender) == home:
-                entry.early = True
-                frame = Deliver(entry.row, self.cv.sv.time_ms(), self.cv.roster.version, (entry.row.sender,))
-                self.cv.sv.send(home, frame)
 
     def _catch_up(self, home: str) -> None:
         """There is room at a peer that was full: it gets the head, once for all entries that it lacks."""

@@ -360,15 +360,3 @@ def test_late_entries_of_an_old_term_are_not_shown(rig: Rig) -> None:
     third.on_frame(AskEntries(DIRECT, BOB, 7, "f", 1, None, 50), EDGE)
     rig.settle()
     assert [r.client_message_id for r in rig.frames(EntriesAnswer)[0].rows] == ["m1"]
-
-
-def test_an_entry_that_waits_for_others_reaches_its_sender_before_a_later_one_of_somebody_else(rig: Rig) -> None:
-    cv = rig.open_conversation()
-    say(rig, cv, send("m0"))
-    rig.homes[ALICE] = ME
-    rig.epoch += 1
-    rig.sent.clear()
-    cv.on_frame(send("a1"), EDGE)
-    cv.on_frame(send("b1", user=BOB), EDGE)
-    rig.store_all()
-    assert [(d.row.seq, d.users) for d in rig.frames(Deliver, to=ME)] == [(2, (ALICE,)), (3, (ALICE,))]
