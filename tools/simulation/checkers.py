@@ -196,7 +196,9 @@ class Checkers(Watcher):
     # ------------------------------------------------------------ P2
 
     def _bound_s(self) -> float:
-        return LEASE_S + LOOK_S + self.margin_s + 20 * self.cluster.network.weather.drop + max(self.cluster.network.slow.values(), default=0.0)
+        return (
+            LEASE_S + LOOK_S + self.margin_s + 20 * self.cluster.network.weather.drop + max(self.cluster.network.slow.values(), default=0.0)
+        )
 
     def _expect_everywhere(self, key: EntryKey) -> None:
         """Somebody saw `sent`: every live session of every member gets it or ends in time."""
@@ -210,7 +212,12 @@ class Checkers(Watcher):
         self.world.at(since + self._bound_s(), lambda: self._look(key, device, socket))
 
     def _look(self, key: EntryKey, device: SimDevice, socket: Socket) -> None:
-        if key in self.told[device.name].got or device.socket is not socket or not socket.at_node or socket.node.starts != socket.node_start:
+        if (
+            key in self.told[device.name].got
+            or device.socket is not socket
+            or not socket.at_node
+            or socket.node.starts != socket.node_start
+        ):
             return
         if not socket.node.up or not device.up:
             return

@@ -62,7 +62,9 @@ class Cluster:
         self.database = Database(world)
         mesh = MESH
         if size.window_frames:
-            mesh = msgspec.structs.replace(MESH, window_frames=size.window_frames, packet_frames_max=min(MESH.packet_frames_max, size.window_frames))
+            mesh = msgspec.structs.replace(
+                MESH, window_frames=size.window_frames, packet_frames_max=min(MESH.packet_frames_max, size.window_frames)
+            )
         resend = broken != "resend"
         names = ["directory-1", "directory-2"][: size.directories]
         config = settings.directory_config(names, size.nodes)

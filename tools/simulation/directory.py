@@ -6,6 +6,7 @@ Mirrors ``directory/service.py``, whose database needs a thread.
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 
 import msgspec
 
@@ -69,7 +70,11 @@ class Database:
             if event is None:
                 return
             back = 0.0005 + self.world.random.random() * self.slow_s
-            self.world.after(back, lambda: process.take(lambda: process.on_row(event)) if process._life == life else None)
+            self.world.after(back, partial(tell, event))
+
+        def tell(event: Event) -> None:
+            if process._life == life:
+                process.take(lambda: process.on_row(event))
 
         self.world.after(delay, act)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -57,10 +58,11 @@ class History:
             promise, text = "rest", str(error)
         except Exception as error:
             # Whatever a core raises would have ended its process: it must not happen.
-            import traceback
-
             where = traceback.extract_tb(error.__traceback__)[-1]
-            promise, text = "crash", f"{type(error).__name__}: {error} ({where.filename.rpartition('/main/')[2]}:{where.lineno} {where.name})"
+            promise, text = (
+                "crash",
+                f"{type(error).__name__}: {error} ({where.filename.rpartition('/main/')[2]}:{where.lineno} {where.name})",
+            )
         world = self.world
         return Result(world.seed, self.profile.name, promise, text, world.events, round(world.now, 3), len(self.checkers.said))
 

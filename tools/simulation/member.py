@@ -1,4 +1,4 @@
-"""What nodes and storage workers of a simulated cluster have in common: a mesh on the simulated network, and the rules that belong to it."""
+"""What the servers of a simulated cluster share: a mesh on the simulated network, a wall clock, and the rules that belong to these."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from router.link import Link
 from router.mesh import Mesh
 from router.neighbour import Neighbour
 from router.packets import Data, Hello
+from tools.simulation.settings import EPOCH_MS
 from tools.simulation.world import Network, Process, World
 
 
@@ -60,8 +61,6 @@ class MeshProcess(Process):
 
     def wall_ms(self) -> int:
         """The own wall clock."""
-        from tools.simulation.settings import EPOCH_MS
-
         return EPOCH_MS + int(self.world.now * 1000) + self.wall_off_ms
 
     def make_mesh(self, follow_epochs: bool = True) -> None:

@@ -6,6 +6,7 @@ Each mishap ends by itself after a while; ``heal`` ends all at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from tools.simulation.cluster import Cluster
 from tools.simulation.device import SimDevice
@@ -93,7 +94,9 @@ class Nemesis:
         if isinstance(process, MeshProcess) and process.up:
             process.take(lambda: process.on_hint(f"tcp://{about}", reached))
 
-    def isolate(self, process: Process, others: Sequence[Process], for_s: float, into: bool = True, out: bool = True, notice: bool = False) -> None:
+    def isolate(
+        self, process: Process, others: Sequence[Process], for_s: float, into: bool = True, out: bool = True, notice: bool = False
+    ) -> None:
         """Cuts a process off from others, one way or both."""
         ways = [(process.name, other.name) for other in others if out and other is not process]
         ways += [(other.name, process.name) for other in others if into and other is not process]
@@ -110,7 +113,11 @@ class Nemesis:
         way = (src.name, dst.name)
         self._note(f"{src.name} to {dst.name} takes {by_s:.2f} s for {for_s:.2f} s")
         self.cluster.network.slow[way] = by_s
-        self.world.after(for_s, lambda: self.cluster.network.slow.pop(way, None))
+
+        def mend() -> None:
+            self.cluster.network.slow.pop(way, None)
+
+        self.world.after(for_s, mend)
 
     # ------------------------------------------------------------ store and database
 
@@ -124,7 +131,7 @@ class Nemesis:
         self._note(f"replicas {list(which)} are down for {for_s:.2f} s")
         for replica in which:
             self.cluster.store.replica_down(replica)
-            self.world.after(for_s + self.random.random() * 0.2, lambda r=replica: self.cluster.store.replica_up(r))  # type: ignore[misc]  # bound early
+            self.world.after(for_s + self.random.random() * 0.2, partial(self.cluster.store.replica_up, replica))
 
     def database(self, for_s: float, down: bool, slow_s: float = 0.0, lose_answers: float = 0.0) -> None:
         self._note(f"database {'down' if down else f'slow ({slow_s:.2f} s), loses {lose_answers}'} for {for_s:.2f} s")

@@ -77,7 +77,7 @@ class SimNode(MeshProcess):
             socket.at_node = False
             # Mostly the kernel says that nobody is there any more; a machine that lost its power says nothing.
             if self.world.random.random() < 0.8:
-                self.world.after(0.001, lambda s=socket: s._at_device(lambda: s.device.on_socket_closed(s, 1006, "reset")))  # type: ignore[misc]  # bound early
+                self.world.after(0.001, socket.reset_at_device)
 
     def drain(self) -> None:
         """SIGTERM: everybody is asked to go, all is brought to rest, good-bye; then the process ends."""
@@ -140,8 +140,7 @@ class SimNode(MeshProcess):
         core.tick(now)
         if now >= self._sweep_at:
             self._sweep(now)
-        self._apply()
-        if not self.up:
+        if not self._apply():
             return
         self.put_on_wire(now)
         self.wake_at(min(core.next_deadline(), self._sweep_at))
@@ -192,9 +191,11 @@ class SimNode(MeshProcess):
 
     # ------------------------------------------------------------ effects
 
-    def _apply(self) -> None:
+    def _apply(self) -> bool:
+        """Does what the core asks for; whether the process is still there afterwards."""
         for effect in self.core.take_effects():
             self._do(effect)
+        return self.up
 
     def _do(self, effect: Effect) -> None:
         sockets = self.sockets

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 from msgspec import Struct
 
-from tools.simulation.cluster import Cluster, Size
+from tools.simulation.cluster import Size
 from tools.simulation.nemesis import Nemesis
 from tools.simulation.store import Disk
 from tools.simulation.workload import Work
@@ -96,7 +97,7 @@ def _mishap(nemesis: Nemesis) -> None:
 
 def _mixed(nemesis: Nemesis, end: float) -> None:
     for at in _times(nemesis, _some(nemesis.random, 4, 14), end):
-        nemesis.at(at, lambda: _mishap(nemesis))
+        nemesis.at(at, partial(_mishap, nemesis))
 
 
 # ---------------------------------------------------------------- network
@@ -110,7 +111,7 @@ def _network(nemesis: Nemesis, end: float) -> None:
     for at in _times(nemesis, _some(r, 0, 6), end):
         a, b = r.sample(c.servers, 2)
         ways = [(a.name, b.name)] if r.random() < 0.5 else [(a.name, b.name), (b.name, a.name)]
-        nemesis.at(at, lambda ways=ways, s=r.choice((0.3, 1.0, 3.0)): nemesis.cut(ways, s))  # type: ignore[misc]  # bound early
+        nemesis.at(at, partial(nemesis.cut, ways, r.choice((0.3, 1.0, 3.0))))
 
 
 # ---------------------------------------------------------------- crashes
@@ -121,7 +122,7 @@ def _crashes(nemesis: Nemesis, end: float) -> None:
     nemesis.disk(Disk(slow=0.3, slow_s=0.5), end)
     for at in _times(nemesis, _some(r, 2, 7), end):
         process = r.choice([*c.nodes, *c.nodes, *c.workers, *c.directories])
-        nemesis.at(at, lambda p=process, s=r.choice((0.2, 0.5, 2.0, 5.0)): nemesis.crash(p, s))  # type: ignore[misc]  # bound early
+        nemesis.at(at, partial(nemesis.crash, process, r.choice((0.2, 0.5, 2.0, 5.0))))
 
 
 # ---------------------------------------------------------------- taken out while it still works
@@ -134,7 +135,7 @@ def _reset(nemesis: Nemesis, end: float) -> None:
     for at in _times(nemesis, _some(r, 2, 5), end):
         node = r.choice(c.nodes)
         peers = [*c.directories, *([] if r.random() < 0.5 else c.nodes)]
-        nemesis.at(at, lambda n=node, p=peers, s=r.uniform(0.8, 3.0): nemesis.isolate(n, p, s, notice=True))  # type: ignore[misc]  # bound early
+        nemesis.at(at, partial(nemesis.isolate, node, peers, r.uniform(0.8, 3.0), notice=True))
 
 
 # ---------------------------------------------------------------- writes that land late
@@ -145,7 +146,7 @@ def _late(nemesis: Nemesis, end: float) -> None:
     nemesis.disk(Disk(slow=0.2, slow_s=1.0, late=0.1, late_s=12.0, stuck=r.choice((0.05, 0.15, 0.3))), end)
     for at in _times(nemesis, _some(r, 3, 7), end):
         node = r.choice(c.nodes)
-        nemesis.at(at, lambda n=node, s=r.choice((0.2, 0.5, 1.0)): nemesis.crash(n, s))  # type: ignore[misc]  # bound early
+        nemesis.at(at, partial(nemesis.crash, node, r.choice((0.2, 0.5, 1.0))))
 
 
 # ---------------------------------------------------------------- two workers, one of them slow
@@ -156,10 +157,10 @@ def _two_workers(nemesis: Nemesis, end: float) -> None:
     nemesis.disk(Disk(slow=0.1, slow_s=0.3, stuck=0.1), end)
     for at in _times(nemesis, _some(r, 3, 6), end):
         worker = r.choice(c.workers)
-        nemesis.at(at, lambda w=worker, s=r.choice((0.5, 1.0, 2.0)): nemesis.pause(w, s))  # type: ignore[misc]  # bound early
+        nemesis.at(at, partial(nemesis.pause, worker, r.choice((0.5, 1.0, 2.0))))
         node = r.choice(c.nodes)
         if r.random() < 0.7:
-            nemesis.at(at + r.random() * 0.5, lambda n=node: nemesis.crash(n, 0.3))  # type: ignore[misc]  # bound early
+            nemesis.at(at + r.random() * 0.5, partial(nemesis.crash, node, 0.3))
 
 
 # ---------------------------------------------------------------- processes that stand still
@@ -169,7 +170,7 @@ def _pauses(nemesis: Nemesis, end: float) -> None:
     r, c = nemesis.random, nemesis.cluster
     for at in _times(nemesis, _some(r, 3, 8), end):
         process = r.choice([*c.nodes, *c.nodes, *c.workers, *c.directories, *c.devices])
-        nemesis.at(at, lambda p=process, s=r.choice((0.5, 1.5, 2.5, 4.0, 8.0)): nemesis.pause(p, s))  # type: ignore[misc]  # bound early
+        nemesis.at(at, partial(nemesis.pause, process, r.choice((0.5, 1.5, 2.5, 4.0, 8.0))))
 
 
 # ---------------------------------------------------------------- leaders that are not
@@ -178,22 +179,23 @@ def _pauses(nemesis: Nemesis, end: float) -> None:
 def _leaders(nemesis: Nemesis, end: float) -> None:
     r, c = nemesis.random, nemesis.cluster
     if r.random() < 0.5:
-        nemesis.at(2.0, lambda: nemesis.database(end, down=False, slow_s=r.choice((0.05, 0.3)), lose_answers=r.choice((0.0, 0.3))))
+        slow_s, lose_answers = r.choice((0.05, 0.3)), r.choice((0.0, 0.3))
+        nemesis.at(2.0, partial(nemesis.database, end, down=False, slow_s=slow_s, lose_answers=lose_answers))
     for at in _times(nemesis, _some(r, 3, 8), end):
         directory = r.choice(c.directories)
         s = r.choice((1.0, 3.0, 5.0))
         act: Callable[[], None]
         match r.randrange(5):
             case 0:
-                act = lambda d=directory, s=s: nemesis.crash(d, s)  # noqa: E731
+                act = partial(nemesis.crash, directory, s)
             case 1:
-                act = lambda d=directory, s=s: nemesis.isolate(d, c.servers, s)  # noqa: E731
+                act = partial(nemesis.isolate, directory, c.servers, s)
             case 2:
-                act = lambda s=s: nemesis.crash(r.choice(c.nodes), s)  # noqa: E731
+                act = partial(nemesis.crash, r.choice(c.nodes), s)
             case 3:
-                act = lambda s=s: nemesis.database(s, down=True)  # noqa: E731
+                act = partial(nemesis.database, s, down=True)
             case _:
-                act = lambda d=directory, s=s: nemesis.pause(d, s)  # noqa: E731
+                act = partial(nemesis.pause, directory, s)
         nemesis.at(at, act)
 
 
@@ -206,13 +208,13 @@ def _undelivered(nemesis: Nemesis, end: float) -> None:
     for at in _times(nemesis, _some(r, 2, 4), end - 4.0):
         a, b = r.sample(c.nodes, 2)
         for_s = r.choice((3.0, 6.0, 8.0, 10.0))
-        nemesis.at(at, lambda a=a, b=b, s=for_s: nemesis.cut([(a.name, b.name)], s))  # type: ignore[misc]  # bound early
+        nemesis.at(at, partial(nemesis.cut, [(a.name, b.name)], for_s))
         if r.random() < 0.6:
-            nemesis.at(at + for_s * r.uniform(0.5, 1.1), lambda b=b: nemesis.crash(b, r.choice((0.3, 2.0))))  # type: ignore[misc]  # bound early
+            nemesis.at(at + for_s * r.uniform(0.5, 1.1), partial(nemesis.crash, b, r.choice((0.3, 2.0))))
         for _ in range(_some(r, 1, 5)):
             device = r.choice(c.devices)
             away = r.choice((0.5, 2.0, 6.0))
-            nemesis.at(at + r.random() * for_s, lambda d=device, s=away: nemesis.crash_device(d, s, lose_writes=False))  # type: ignore[misc]  # bound early
+            nemesis.at(at + r.random() * for_s, partial(nemesis.crash_device, device, away, lose_writes=False))
 
 
 # ---------------------------------------------------------------- the store is away for long
@@ -222,10 +224,10 @@ def _outage(nemesis: Nemesis, end: float) -> None:
     r, c = nemesis.random, nemesis.cluster
     for at in _times(nemesis, _some(r, 1, 2), end - 10.0):
         for_s = r.choice((2.0, 8.0, 14.0, 18.0))
-        nemesis.at(at, lambda s=for_s: nemesis.replicas(r.sample(range(3), 2), s))  # type: ignore[misc]  # bound early
+        nemesis.at(at, partial(nemesis.replicas, r.sample(range(3), 2), for_s))
         for _ in range(_some(r, 1, 4)):
             device = r.choice(c.devices)
-            nemesis.at(at + r.random() * (for_s + 2.0), lambda d=device: nemesis.crash_device(d, r.choice((0.5, 3.0)), lose_writes=False))  # type: ignore[misc]  # bound early
+            nemesis.at(at + r.random() * (for_s + 2.0), partial(nemesis.crash_device, device, r.choice((0.5, 3.0)), lose_writes=False))
 
 
 # ---------------------------------------------------------------- clocks
@@ -235,10 +237,10 @@ def _clocks(nemesis: Nemesis, end: float) -> None:
     r, c = nemesis.random, nemesis.cluster
     for at in _times(nemesis, _some(r, 3, 6), end):
         process = r.choice([*c.nodes, *c.nodes, *c.directories])
-        nemesis.at(at, lambda p=process, ms=r.choice((-40_000, 0, 40_000, 25_000)): nemesis.jump(p, ms))  # type: ignore[misc]  # bound early
+        nemesis.at(at, partial(nemesis.jump, process, r.choice((-40_000, 0, 40_000, 25_000))))
     for at in _times(nemesis, _some(r, 3, 8), end):
         device = r.choice(c.devices)
-        nemesis.at(at, lambda d=device: nemesis.crash_device(d, r.choice((0.5, 2.0, 4.0)), lose_writes=False))  # type: ignore[misc]  # bound early
+        nemesis.at(at, partial(nemesis.crash_device, device, r.choice((0.5, 2.0, 4.0)), lose_writes=False))
     if r.random() < 0.5:
         nemesis.at(_times(nemesis, 1, end)[0], lambda: nemesis.crash(r.choice([*c.nodes, *c.directories]), 0.5))
 
@@ -249,7 +251,7 @@ def _clocks(nemesis: Nemesis, end: float) -> None:
 def _planned(nemesis: Nemesis, end: float) -> None:
     r, c = nemesis.random, nemesis.cluster
     for node in c.nodes[c.size.nodes :]:
-        nemesis.at(2.0 + r.random() * (end - 4.0), lambda n=node: nemesis.join(n))  # type: ignore[misc]  # bound early
+        nemesis.at(2.0 + r.random() * (end - 4.0), partial(nemesis.join, node))
     at = 2.5
     while at < end - 1.0:
         nemesis.at(at, lambda: nemesis.drain(r.choice([n for n in c.nodes if n.up] or c.nodes), r.choice((0.3, 1.0, 3.0))))
@@ -267,15 +269,15 @@ def _devices(nemesis: Nemesis, end: float) -> None:
         act: Callable[[], None]
         match r.randrange(6):
             case 0:
-                act = lambda d=device, s=s: nemesis.unplug(d, s)  # noqa: E731
+                act = partial(nemesis.unplug, device, s)
             case 1:
                 act = device.snapshot
             case 2:
-                act = lambda d=device, s=s: nemesis.crash_device(d, s, lose_writes=True)  # noqa: E731
+                act = partial(nemesis.crash_device, device, s, lose_writes=True)
             case 3:
-                act = lambda d=device, s=s: nemesis.crash_device(d, s, lose_writes=False)  # noqa: E731
+                act = partial(nemesis.crash_device, device, s, lose_writes=False)
             case _:
-                act = lambda d=device: nemesis.break_socket(d)  # noqa: E731
+                act = partial(nemesis.break_socket, device)
         nemesis.at(at, act)
     if r.random() < 0.5:
         nemesis.at(_times(nemesis, 1, end)[0], lambda: nemesis.crash(r.choice(c.nodes), 0.5))
@@ -288,17 +290,16 @@ def _windows(nemesis: Nemesis, end: float) -> None:
     r, c = nemesis.random, nemesis.cluster
     for at in _times(nemesis, _some(r, 2, 5), end):
         a, b = r.sample(c.nodes, 2)
-        nemesis.at(at, lambda a=a, b=b, s=r.choice((0.5, 1.5)): nemesis.cut([(a.name, b.name)], s))  # type: ignore[misc]  # bound early
+        nemesis.at(at, partial(nemesis.cut, [(a.name, b.name)], r.choice((0.5, 1.5))))
 
 
 # ---------------------------------------------------------------- planned moves among mishaps
 
 
 def _moves(nemesis: Nemesis, end: float) -> None:
-    r, c = nemesis.random, nemesis.cluster
     _planned(nemesis, end)
-    for at in _times(nemesis, _some(r, 1, 5), end):
-        nemesis.at(at, lambda: _mishap(nemesis))
+    for at in _times(nemesis, _some(nemesis.random, 1, 5), end):
+        nemesis.at(at, partial(_mishap, nemesis))
 
 
 def _size(**more: object) -> Callable[[Random], Size]:
@@ -335,11 +336,8 @@ PROFILES = (
     Profile("moves", _size(spare_nodes=1), _work(end=12.0), _moves),
     Profile("all", _size(workers=2, directories=2, spare_nodes=1), _work(end=16.0), _mixed),
     Profile("calm", _size(), _work(end=8.0), _no_harm, planned_only=True),
-)  # fmt: skip
+)
 
 
 def of_seed(seed: int) -> Profile:
     return PROFILES[seed % len(PROFILES)]
-
-
-__all__ = ["PROFILES", "Cluster", "Profile", "of_seed"]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tools.simulation.device import SimDevice
     from tools.simulation.node import SimNode
 
+CONNECT_S = 1.5
+"""How long a device waits for a socket to open."""
 _CLIENT = msgspec.json.Decoder(p.ClientFrame)
 _SERVER = msgspec.msgpack.Decoder(p.ServerFrame)
 
@@ -38,6 +40,7 @@ class Socket:
         self.at_device = True
         """Open, as the device sees it."""
         self.at_node = False
+        self.opened = False
         self._up_at = self._down_at = 0.0
         self._held: list[Callable[[], None]] = []
 
@@ -64,12 +67,22 @@ class Socket:
             node.take(self._accepted)
 
         self._up(arrive)
+        self.world.after(CONNECT_S, self._give_up)
+
+    def _give_up(self) -> None:
+        """Nobody answered: the shell's own time limit, which needs no network."""
+        if self.at_device and not self.opened:
+            self.device.take(lambda: self.device.on_socket_closed(self, 1006, "no answer") if self.at_device and not self.opened else None)
 
     def _accepted(self) -> None:
         if self.at_device:
             self.at_node = True
             self.node.on_socket(self)
-            self._down(lambda: self._at_device(lambda: self.device.on_socket_open(self)))
+            self._down(lambda: self._at_device(self._opened))
+
+    def _opened(self) -> None:
+        self.opened = True
+        self.device.on_socket_open(self)
 
     # ------------------------------------------------------------ ends
 
@@ -88,7 +101,11 @@ class Socket:
         if self.at_node:
             self.world.after(0.001, lambda: self._at_node(self._gone_at_node))
         if self.at_device:
-            self.world.after(0.001, lambda: self._at_device(lambda: self.device.on_socket_closed(self, 1006, "reset")))
+            self.world.after(0.001, self.reset_at_device)
+
+    def reset_at_device(self) -> None:
+        """The device hears that there is nobody at the other end any more."""
+        self._at_device(lambda: self.device.on_socket_closed(self, 1006, "reset"))
 
     def _gone_at_node(self) -> None:
         self.at_node = False

@@ -38,8 +38,8 @@ class Verdict:
             if entry_of(log[seq - 1]) != entry:
                 raise Violation("P1", f"{entry.message_id} was said, but the log has {entry_of(log[seq - 1]).message_id} there")
         for (user, id_), message_id in sorted(self.checkers.answers.items()):
-            conversation, seq, _ = message_id.split(".")
-            row = self.logs[conversation][int(seq) - 1]
+            said = ids.parse_message_id(message_id)
+            row = self.logs[said.conversation][said.seq - 1]
             if (row.sender, row.client_message_id) != (user, id_):
                 raise Violation("P4", f"{id_} was answered with {message_id}, which is {row.client_message_id}")
         self._judge_readers()
@@ -73,7 +73,9 @@ class Verdict:
         """What has not come to rest; ``closed``: a last entry was said in every conversation, so that all screens are complete."""
         for device in self.cluster.devices:
             if device.core.session.state != "live":
-                return Violation("P2", f"{device.name} does not come to life: it is {device.core.session.state} ({device.core.session.reason})")
+                return Violation(
+                    "P2", f"{device.name} does not come to life: it is {device.core.session.state} ({device.core.session.reason})"
+                )
             if len(device.core.outbox):
                 waiting = next(iter(device.core.outbox))
                 return Violation("P4", f"{device.name} gets no answer to {waiting.id}")

@@ -109,9 +109,9 @@ class SimWorker(MeshProcess):
         self.core.on_answered(1)
         peer, frame = asked.reply(answer)
         data = _encode(frame)
-        if peer in self._held or not self.mesh.send(peer, data, self.clock()):
-            if self.mesh.heard_at(peer) is not None:
-                self._held.setdefault(peer, deque()).append(data)
+        taken = peer not in self._held and self.mesh.send(peer, data, self.clock())
+        if not taken and self.mesh.heard_at(peer) is not None:
+            self._held.setdefault(peer, deque()).append(data)
         self.settle()
 
     def _send_held(self, peer: str, now: float) -> None:

@@ -3,7 +3,7 @@
 Owns time and the order of events. Must not know what a process does.
 
 Laws:
-    * The same seed gives the same history, to the last event: nothing here depends on hashes, on the identity of objects or on the real clock.
+    * The same seed gives the same history, to the last event: nothing depends on hashes, on the identity of objects or on the real clock.
     * A process that stands still handles nothing; what reached it meanwhile it handles when it wakes, at the later time.
     * Every process has a monotonic clock of its own, which begins somewhere; nothing may compare those of two.
 """
