@@ -97,6 +97,8 @@ class FakeDevice:
             await before
         for _ in range(self.cluster.draw.randrange(6)):
             await asyncio.sleep(0)
+        while not self.online:  # what is queued by who is away waits for him
+            await asyncio.sleep(0.001)
         self.cluster.append(self.person.user, id_, type_, body)
 
     async def away(self) -> None:

@@ -130,11 +130,12 @@ def _play(script: Script, args: argparse.Namespace) -> Report:
     rng = random.Random(args.seed)
     plan = make_plan(len(script.people), [cue.person for cue in script.cues], args.churn, rng)
     with Display(sys.stderr) as display:
-        display.note(
-            f"{len(script.cues)} messages of {len(script.people)} people, {len(plan.movers)} of whom disconnect and return (seed {args.seed})"
-        )
+        messages, people, movers = len(script.cues), len(script.people), len(plan.movers)
+        display.note(f"{messages} messages of {people} people, {movers} of whom disconnect and return (seed {args.seed})")
         try:
-            return uvloop.run(play(script, plan, args.url or _directory_url(data), data, args.speed, args.split_nodes, display.progress))
+            return uvloop.run(
+                play(script, plan, args.url or _directory_url(data), data, args.speed, args.split_nodes, rng, display.progress)
+            )
         except ReplayError as error:
             raise CommandError(str(error)) from None
 

@@ -31,6 +31,8 @@ STORED_WAIT_S = 120.0
 """For one message. A cluster that loses a node takes seconds; what takes this long will not come."""
 SETTLE_WAIT_S = 30.0
 """At the end, for devices to show what is still on the way, counted from the last that came: then the rest is missing."""
+HANDED_OVER_MAX = 32
+"""Messages of one person that wait to be stored: more would only wait in the outbox."""
 _SETTLE_LOOK_S = 0.05
 
 T = TypeVar("T")
@@ -166,7 +168,11 @@ class Player:
     async def _gather_group(self) -> str:
         """The first speaker creates it with everybody; nothing is said before everybody has it."""
         members = [person.user for person in self.script.people[1:]]
-        group = await self.devices[0].create_group(self.script.title, members)
+        try:
+            async with asyncio.timeout(STORED_WAIT_S):
+                group = await self.devices[0].create_group(self.script.title, members)
+        except TimeoutError:
+            raise ReplayError(f"the group was not created within {STORED_WAIT_S:.0f} s") from None
         await self._settle(1)
         for person, device in zip(self.script.people, self.devices, strict=True):
             if not device.shown:
@@ -179,7 +185,7 @@ class Player:
             if wait_s > 0:
                 await self._sleep(wait_s)
         await self._turn(number)
-        if self._pending and self._pending[-1][0].person != cue.person:
+        if self._pending and (self._pending[-1][0].person != cue.person or len(self._pending) >= HANDED_OVER_MAX):
             await self._wait_stored()
         device = self.devices[cue.person]
         sent = await device.send(group, cue.said.type, cue.said.body)
@@ -192,6 +198,8 @@ class Player:
     async def _turn(self, number: int) -> None:
         for person, move in self.plan.turns.get(number, ()):
             if move == "away":
+                if self._pending and self._pending[-1][0].person == person:
+                    await self._wait_stored()  # what he said last must not wait for his return
                 await self.devices[person].away()
             elif move == "back":
                 await self.devices[person].back()
@@ -206,6 +214,8 @@ class Player:
                     await sent.stored()
             except TimeoutError:
                 raise ReplayError(f"the message of line {cue.line} was not stored within {STORED_WAIT_S:.0f} s") from None
+            except ReplayError as error:
+                raise ReplayError(f"the message of line {cue.line}: {error}") from None
         self._pending.clear()
 
     async def _settle(self, entries: int) -> None:
