@@ -40,6 +40,8 @@ Id: TypeAlias = Annotated[
 ]
 RequestId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64, description="Chosen by the client; comes back in the answer.")]
 Seq: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
+# Bounded, for no store and no mesh frame holds an integer without a bound.
+ClientTime: TypeAlias = Annotated[int, Meta(ge=-(2**53), le=2**53)]
 Body: TypeAlias = Annotated[str, Meta(max_length=BODY_CHARS_MAX)]
 Title: TypeAlias = Annotated[str, Meta(min_length=1, max_length=TITLE_CHARS_MAX)]
 Type: TypeAlias = Annotated[str, Meta(min_length=1, max_length=32, extra_json_schema={"pattern": "^[a-z][a-z0-9_.]{0,31}$"})]
@@ -74,7 +76,7 @@ class Send(_Frame, tag="send", kw_only=True):
     to: Id
     body: Body
     type: Type = "text"
-    ts: int = 0
+    ts: ClientTime = 0
     """The client's own clock, ms: kept, never trusted."""
     after: Seq | None = None
 
