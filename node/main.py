@@ -77,7 +77,7 @@ class Node:
         self.core = NodeCore(
             self.mesh, StorageClient(self.storage_config), self.directory, self.config.limits, self.directory_config.lease_s, now
         )
-        self.pump = Pump(self.mesh, transport, self._on_events, self._tick)
+        self.pump = Pump(self.mesh, transport, self._on_events, self._tick, self.mesh_config.turn_pace_s)
         checker = TokenChecker(Path(process.tokens_dir), process.cluster)
         self.gateway = Gateway(
             self.core, checker, self.config, self.rates, loop, self.pump.flush, random.Random().random, self._on_end

@@ -8,6 +8,7 @@ and hands the exception to whoever awaits ``failed``.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from router.events import Event
@@ -25,10 +26,11 @@ class Pump:
         mesh: the core; its ``me.endpoint`` is where ``transport`` listens.
         transport: not started yet; the pump starts and stops it.
         handle: gets the events and their time, and handles all of them before it returns.
+        pace_s: the least time between two turns of the loop, see ``_pace``; 0: none.
         tick: the owner's timer, called before each write and when the time that it returned has come; returns when to call it next.
     """
 
-    def __init__(self, mesh: Mesh, transport: Transport, handle: Handle, tick: Tick | None = None) -> None:
+    def __init__(self, mesh: Mesh, transport: Transport, handle: Handle, tick: Tick | None = None, pace_s: float = 0.0) -> None:
         self.mesh = mesh
         self.transport = transport
         self._handle = handle
@@ -37,6 +39,8 @@ class Pump:
         self._scheduled: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._pace_s = pace_s
+        self._turned_at = 0.0
         self._failed: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
@@ -101,8 +105,21 @@ class Pump:
         send = self.transport.send
         for endpoint, packet in self.mesh.poll(now):
             send(endpoint, packet)
+        if self._pace_s:
+            self._pace()
         due = self.mesh.next_deadline()
         self._arm(min((at for at in (due, tick_at) if at is not None), default=None))
+
+    def _pace(self) -> None:
+        """Lets what comes within ``pace_s`` be handled in one turn of the loop: the whole process rests for that moment, on purpose. A turn
+        costs the same for one frame as for ten, and at some thousand frames a second most turns would have one (as network cards
+        moderate their interrupts). Turns that are further apart than the pace do not wait, and a saturated loop never does."""
+        now = time.monotonic()
+        wait_s = self._turned_at + self._pace_s - now
+        if wait_s > 0:
+            time.sleep(wait_s)
+            now += wait_s
+        self._turned_at = now
 
     def _arm(self, at: float | None) -> None:
         """One timer; one that is earlier than needed is left alone, for it only looks."""

@@ -123,7 +123,7 @@ class StorageProcess:
         mesh = Mesh(Peer(process.name, self.me.incarnation, endpoint), config, loop.time())
         membership = Membership(mesh, self.settings.directory, loop.time())
         service = StorageService(store, mesh, membership, self.settings.storage.worker, lambda: pump.flush(), config.frame_bytes_max)
-        pump = Pump(mesh, transport, service.handle, service.tick)
+        pump = Pump(mesh, transport, service.handle, service.tick, pace_s=config.turn_pace_s)
         service.on_commit, service.on_expelled = self._metrics.on_commit, self.stop
         service.start(loop.time())
         await pump.start()
