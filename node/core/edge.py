@@ -76,6 +76,8 @@ class Request(Struct):
     deadline: float
     asked: str = ""
     """The incarnation that was asked last; empty: it is to be asked again."""
+    tried: bool = False
+    """Somebody was asked: there may be an entry by now."""
 
 
 class EdgeSession(Struct):
@@ -208,7 +210,10 @@ class Edge:
         owner = request.asked = self.sv.owner_of(request.place)
         if owner and not self.sv.send(owner, request.frame):
             self._end(session, id_)
-            self._error(session, codes.OVERLOADED, "the home of this conversation takes nothing now", id_, retry_ms=500)
+            # Overloaded is said only of what cannot have a seq (P7).
+            code = codes.UNAVAILABLE if request.tried else codes.OVERLOADED
+            return self._error(session, code, "the home of this conversation takes nothing now", id_, retry_ms=500)
+        request.tried = request.tried or bool(owner)
 
     def _end(self, session: int, id_: str) -> Request | None:
         s = self.sessions.get(session)
