@@ -87,6 +87,8 @@ class EdgeSession(Struct):
     have: tuple[tuple[str, int], ...]
     heartbeat_ms: int
     attached: bool = False
+    home_since: float = 0.0
+    """When ``home`` was first asked to attach the session."""
     welcomed: bool = False
     requests: dict[str, Request] = {}
 
@@ -124,7 +126,7 @@ class Edge:
         self._attach(session, s)
 
     def _attach(self, session: int, s: EdgeSession) -> None:
-        s.home, s.attached = self.sv.owner_of(s.who.user), False
+        s.home, s.attached, s.home_since = self.sv.owner_of(s.who.user), False, self.sv.now
         self._ask_attach(session, s.home)
 
     def _ask_attach(self, session: int, home: str) -> None:
@@ -169,7 +171,12 @@ class Edge:
 
     def silent(self, home: str) -> None:
         """Nothing was heard of that process for a lease time: its sessions cannot be known to be complete (P2)."""
-        for session in [n for n, s in self.sessions.items() if s.home == home]:
+        for session in [n for n, s in self.sessions.items() if s.home == home and s.attached]:
+            self.close(session, codes.HOME_LOST)
+
+    def close_unattached(self, since_before: float) -> None:
+        """The same for sessions that no mailbox has let in for a lease time: it may be reached one way only."""
+        for session in [n for n, s in self.sessions.items() if not s.attached and s.home_since < since_before]:
             self.close(session, codes.HOME_LOST)
 
     def tick(self) -> None:

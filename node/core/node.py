@@ -11,7 +11,6 @@ Laws:
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, get_args
@@ -36,6 +35,7 @@ from node.core.moves import Moves
 from node.core.reports import Reports
 from node.core.rules import ALL, Rules
 from node.core.services import NOBODY, T
+from node.core.timers import Timers
 from node.core.trace import Trace
 from router.events import Acked, Event, FrameIn, PeerDown, PeerUp, TableIn, TableWanted, WindowOpen
 from storage.frames import StorageFrame
@@ -101,8 +101,7 @@ class NodeCore:
         self.asks: dict[int, Callable[[Answer], None]] = {}
         self.tracked: dict[str, deque[tuple[int, Callable[[str, Any], None], Any]]] = {}
         self.opening: dict[str, dict[str, Callable[[str], None]]] = {}
-        self.timers: list[tuple[float, int, Callable[[], None]]] = []
-        self.timer_n = 0
+        self.timers = Timers()
         self.due_at = now
         """When ``tick`` has to be called at the latest, kept as timers are set; what storage and the edge time out counts by the second."""
         self.moves = Moves(self)
@@ -179,8 +178,7 @@ class NodeCore:
         """Does what is due, and what was left for the links."""
         if not self._begin(now):
             return
-        while self.timers and self.timers[0][0] <= now:
-            heapq.heappop(self.timers)[2]()
+        self.timers.run(now)
         self.edge.tick()
         self.to_directory(self.directory.tick(now))
         if now >= self.sweep_at:
@@ -193,8 +191,7 @@ class NodeCore:
 
     def next_deadline(self) -> float:
         others = (self.storage.next_deadline(), self.directory.next_deadline(), self.edge.next_deadline())
-        timer = self.timers[0][0] if self.timers else self.sweep_at
-        return min(self.sweep_at, self.cell_look_at, timer, *(at for at in others if at is not None))
+        return min(self.sweep_at, self.cell_look_at, self.timers.next(), *(at for at in others if at is not None))
 
     def take_effects(self) -> list[Effect]:
         taken, self.effects = self.effects, []
@@ -242,8 +239,7 @@ class NodeCore:
         self.asks[self.storage.ask(query, self.now)] = done
 
     def at(self, when: float, call: Callable[[], None]) -> None:
-        self.timer_n += 1
-        heapq.heappush(self.timers, (when, self.timer_n, call))
+        self.timers.at(when, call)
         if when < self.due_at:
             self.due_at = when
 
@@ -496,10 +492,11 @@ class NodeCore:
     def _look_at_cell(self) -> None:
         """Each second: sessions of silent homes are closed; while the directory is silent the cell row is looked at instead."""
         self.cell_look_at = self.now + CELL_LOOK_S
-        for home in {s.home for s in self.edge.sessions.values()} - {self.me, NOBODY}:
+        for home in dict.fromkeys(s.home for s in self.edge.sessions.values()):
             heard_at = self.mesh.heard_at(home)
-            if heard_at is not None and self.now - heard_at > self.lease_s:
+            if home not in (self.me, NOBODY) and (heard_at is None or self.now - heard_at > self.lease_s):
                 self.edge.silent(home)
+        self.edge.close_unattached(self.now - self.lease_s)
         if self.directory.wants_cell_look(self.now):
             asked_at = self.now
             self.ask(LoadCell(), lambda answer: self._on_cell(answer, asked_at))
