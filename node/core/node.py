@@ -27,6 +27,7 @@ from directory.table import Delta, Table
 from node.core import frames as f
 from node.core.conversation import Conversation, ConversationFrame
 from node.core.deliveries import Deliveries
+from node.core.dispatch import handlers_of
 from node.core.edge import Edge, Identity
 from node.core.effects import Effect, EndNode
 from node.core.limits import CoreLimits
@@ -108,46 +109,7 @@ class NodeCore:
         self.trace = Trace()
         self.sweep_at = now + SWEEP_S
         self.cell_look_at = now + CELL_LOOK_S
-        self.handlers = self._handlers()
-
-    def _handlers(self) -> dict[type, Callable[[Any, str], None]]:
-        edge, deliveries = self.edge, self.deliveries
-        mailbox: dict[type, Callable[[Any, str], None]] = {
-            # Asked again of the next home, once the table names it.
-            f.Attach: lambda x, src: None if self.moves.letting_go else self._mailbox(x.user, lambda m: m.on_attach(x, src)),
-            f.Detach: lambda x, src: self._mailbox(x.user, lambda m: m.on_detach((src, x.session)), make=False),
-            f.MarkFrom: lambda x, src: self._mailbox(x.user, lambda m: m.on_mark(x, src)),
-            f.AskCursor: lambda x, src: self._mailbox(x.user, lambda m: m.on_ask_cursor(x, src)),
-            f.AskHeads: lambda x, src: self._mailbox(x.user, lambda m: m.on_ask_heads(x, src)),
-            f.HeadAnswer: lambda x, src: self._mailbox(x.user, lambda m: m.on_head(x, src), make=False),
-        }
-        at_edge: dict[type, Callable[[Any, str], None]] = {
-            f.Attached: edge.on_attached,
-            f.DropSession: edge.on_drop,
-            f.FanOut: edge.on_fan_out,
-            f.SentOut: edge.on_sent,
-            f.HeadOut: edge.on_head,
-            f.MarksOut: edge.on_marks,
-            f.HeadsOut: edge.on_heads,
-            f.SyncedOut: edge.on_synced,
-            f.CursorAnswer: edge.on_cursor,
-            f.Refusal: edge.on_refusal,
-            f.NotHere: edge.on_not_here,
-            f.EntriesAnswer: edge.on_entries,
-            f.MembersAnswer: edge.on_members,
-        }
-        of_conversation = (
-            f.ToConversation, f.GroupChange, f.MarkReport, f.AskHead, f.AskEntries, f.AskMembers, f.AskPart, f.DeliverRefused,
-        )  # fmt: skip
-        delivered: dict[type, Callable[[Any, str], None]] = {
-            f.Deliver: deliveries.on_deliver,
-            f.DeliverHead: deliveries.on_deliver_head,
-            f.EchoSent: deliveries.on_echo,
-            f.MarksMoved: deliveries.on_marks_moved,
-            f.Part: deliveries.on_part,
-            f.MarkStored: self.reports.on_stored,
-        }
-        return {**mailbox, **at_edge, **delivered, **dict.fromkeys(of_conversation, self._to_conversation)}
+        self.handlers = handlers_of(self)
 
     # -------------------------------------------------------------- what the shell calls
 
@@ -443,7 +405,7 @@ class NodeCore:
 
     # -------------------------------------------------------------- actors
 
-    def _to_conversation(self, frame: ConversationFrame, source: str) -> None:
+    def to_conversation(self, frame: ConversationFrame, source: str) -> None:
         id_ = frame.conversation
         conversation = self.conversations.get(id_)
         if conversation is None:
@@ -470,7 +432,7 @@ class NodeCore:
         conversation = self.conversations[id_] = Conversation(self, id_, term)
         return conversation
 
-    def _mailbox(self, user: str, call: Callable[[Mailbox], None], make: bool = True) -> None:
+    def on_mailbox(self, user: str, call: Callable[[Mailbox], None], make: bool = True) -> None:
         mailbox = self.mailboxes.get(user)
         if mailbox is None:
             if not make or self.owner_of(user) != self.me:

@@ -1,0 +1,52 @@
+"""Which actor a frame goes to: the one table of the message path's joints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from node.core import frames as f
+
+if TYPE_CHECKING:
+    from node.core.node import NodeCore
+
+
+def handlers_of(node: NodeCore) -> dict[type, Callable[[Any, str], None]]:
+    """Frame type → the hand that takes it with the incarnation that it comes from."""
+    edge, deliveries = node.edge, node.deliveries
+    mailbox: dict[type, Callable[[Any, str], None]] = {
+        # Asked again of the next home, once the table names it.
+        f.Attach: lambda x, src: None if node.moves.letting_go else node.on_mailbox(x.user, lambda m: m.on_attach(x, src)),
+        f.Detach: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_detach((src, x.session)), make=False),
+        f.MarkFrom: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_mark(x, src)),
+        f.AskCursor: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_ask_cursor(x, src)),
+        f.AskHeads: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_ask_heads(x, src)),
+        f.HeadAnswer: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_head(x, src), make=False),
+    }
+    at_edge: dict[type, Callable[[Any, str], None]] = {
+        f.Attached: edge.on_attached,
+        f.DropSession: edge.on_drop,
+        f.FanOut: edge.on_fan_out,
+        f.SentOut: edge.on_sent,
+        f.HeadOut: edge.on_head,
+        f.MarksOut: edge.on_marks,
+        f.HeadsOut: edge.on_heads,
+        f.SyncedOut: edge.on_synced,
+        f.CursorAnswer: edge.on_cursor,
+        f.Refusal: edge.on_refusal,
+        f.NotHere: edge.on_not_here,
+        f.EntriesAnswer: edge.on_entries,
+        f.MembersAnswer: edge.on_members,
+    }
+    of_conversation = (
+        f.ToConversation, f.GroupChange, f.MarkReport, f.AskHead, f.AskEntries, f.AskMembers, f.AskPart, f.DeliverRefused,
+    )  # fmt: skip
+    delivered: dict[type, Callable[[Any, str], None]] = {
+        f.Deliver: deliveries.on_deliver,
+        f.DeliverHead: deliveries.on_deliver_head,
+        f.EchoSent: deliveries.on_echo,
+        f.MarksMoved: deliveries.on_marks_moved,
+        f.Part: deliveries.on_part,
+        f.MarkStored: node.reports.on_stored,
+    }
+    return {**mailbox, **at_edge, **delivered, **dict.fromkeys(of_conversation, node.to_conversation)}
