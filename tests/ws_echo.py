@@ -1,7 +1,7 @@
 """``python -m tests.ws_echo --port N``: sends every message back, through exactly the node's WebSocket edge.
 
-For conformance clients, so it takes any sub-protocol or none, text and binary on one connection, at any path's ``/v1/ws``. ``--edge``
-chooses the library to compare.
+For conformance clients, so it takes any sub-protocol or none, text and binary on one connection, at any path. ``--edge`` chooses the
+library to compare.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def make_edge(limits: EdgeLimits, strict: bool = False, library: str = "picows")
         from node.edge.aiohttp_edge import AiohttpEdge
 
         return AiohttpEdge(Echo(), app, limits, subprotocol_required=strict, accept_both_kinds=not strict)
-    return PicowsEdge(Echo(), app, limits, subprotocol_required=strict, accept_both_kinds=not strict)
+    return PicowsEdge(Echo(), app, limits, subprotocol_required=strict, accept_both_kinds=not strict, any_path=not strict)
 
 
 async def serve(args: argparse.Namespace) -> None:

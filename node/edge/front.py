@@ -21,6 +21,7 @@ class Owner(Protocol):
 
     limits: EdgeLimits
     subprotocol_required: bool
+    any_path: bool
     fronts: set[Front | Drain]
     """Sockets that are no connections yet, or never will be."""
 
@@ -71,7 +72,8 @@ class Front(asyncio.Protocol):
 
     def _route(self, transport: asyncio.Transport, data: bytes, end: int) -> None:
         target = data[: data.find(b"\r\n")].split(b" ", 2)[1:2]
-        if not target or target[0].partition(b"?")[0] != WS_PATH.encode():
+        is_ours = bool(target) and target[0].partition(b"?")[0] == WS_PATH.encode()
+        if not is_ours and not (self._owner.any_path and b"\r\nsec-websocket-key:" in data[:end].lower()):
             self._owner.serve_http(transport, data)
             return
         head = parse_head(data[:end])

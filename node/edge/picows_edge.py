@@ -324,16 +324,23 @@ class PicowsEdge:
     """One listening port: WebSockets by picows, everything else by aiohttp."""
 
     def __init__(
-        self, handler: Handler, app: web.Application, limits: EdgeLimits, subprotocol_required: bool = True, accept_both_kinds: bool = False
+        self,
+        handler: Handler,
+        app: web.Application,
+        limits: EdgeLimits,
+        subprotocol_required: bool = True,
+        accept_both_kinds: bool = False,
+        any_path: bool = False,
     ) -> None:
-        """``subprotocol_required`` and ``accept_both_kinds`` are for the echo server: conformance clients offer no sub-protocol and send
-        both kinds; an answer then goes out as the kind that came in."""
+        """The last three are for the echo server: conformance clients offer no sub-protocol, send both kinds on one connection (an answer
+        then goes out as the kind that came in) and ask for any path."""
         limits.check()
         self.limits = limits
         self.handler = handler
         self.on_message = handler.on_message
         self.subprotocol_required = subprotocol_required
         self.accept_both_kinds = accept_both_kinds
+        self.any_path = any_path
         self.fronts: set[Front | Drain] = set()
         self.sweeper: Sweeper[PicowsConnection] = Sweeper(limits, CLOSE_TRY_LATER)
         self.loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]  # set by start(), before there is a connection

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -54,7 +55,7 @@ class RawClient:
     """A socket to an edge, before or after the handshake."""
 
     def __init__(self, port: int, timeout_s: float = TIMEOUT_S, receive_buffer_bytes: int | None = None) -> None:
-        self.sock = socket.socket()
+        self.sock: socket.socket = socket.socket()
         if receive_buffer_bytes is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         self.sock.settimeout(timeout_s)
@@ -71,6 +72,11 @@ class RawClient:
 
     def __exit__(self, *_: object) -> None:
         self.sock.close()
+
+    def secured(self, context: ssl.SSLContext) -> RawClient:
+        """Does the TLS handshake."""
+        self.sock = context.wrap_socket(self.sock, server_hostname="127.0.0.1")
+        return self
 
     def request(self, method: str = "GET", target: str = "/v1/ws", version: str = "HTTP/1.1", **changes: str | None) -> bytes:
         """The bytes of a handshake; ``Name_With_Underscores="…"`` sets a header, None leaves it out."""
@@ -146,12 +152,12 @@ class RawClient:
 class EdgeThread:
     """An edge with a uvloop of its own, so that a blocking client can talk to it."""
 
-    def __init__(self, make: Callable[[], Edge]) -> None:
+    def __init__(self, make: Callable[[], Edge], tls: ssl.SSLContext | None = None) -> None:
         self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="edge")
         self._thread.start()
         self.edge = make()
-        self.port = self.run(self.edge.start("127.0.0.1", 0))
+        self.port = self.run(self.edge.start("127.0.0.1", 0, tls))
 
     def run(self, coroutine: Coroutine[object, object, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(TIMEOUT_S)
@@ -170,8 +176,8 @@ class EdgeThread:
 
 
 @contextmanager
-def serving(make: Callable[[], Edge]) -> Iterator[EdgeThread]:
-    thread = EdgeThread(make)
+def serving(make: Callable[[], Edge], tls: ssl.SSLContext | None = None) -> Iterator[EdgeThread]:
+    thread = EdgeThread(make, tls)
     try:
         yield thread
     finally:

@@ -6,14 +6,22 @@ import gc
 import http.client
 import random
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 
 import msgspec
 import psutil
 import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from node.edge.codec import BadFrame, decode
 from node.edge.picows_edge import PicowsEdge
@@ -404,3 +412,46 @@ def test_random_bytes_before_the_handshake_are_answered_with_http_or_nothing(rec
         with RawClient(edge.port).open():
             pass
         assert len(recorder.opened) == 1
+
+
+# ---------------------------------------------------------------- TLS
+
+
+def certificate(folder: Path) -> Path:
+    """A key and a certificate for 127.0.0.1 that it signs itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    begin = datetime.now(UTC) - timedelta(hours=1)
+    built = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), begin, begin + timedelta(days=1))
+    signed = built.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False).sign(key, SHA256())
+    path = folder / "both.pem"
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + signed.public_bytes(Encoding.PEM))
+    return path
+
+
+def test_the_same_over_tls(recorder: Recorder, tmp_path: Path) -> None:
+    path = certificate(tmp_path)
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(path)
+    client_side = ssl.create_default_context(cafile=str(path))
+    limits = EdgeLimits(handshake_timeout_s=0.5, buffered_bytes_max=256 * 1024)
+
+    def answer(c: Connection, data: bytes) -> None:
+        for _ in range(2000 if data == b"flood" else 1):
+            c.send(data * (2000 if data == b"flood" else 1))
+
+    recorder.do = answer
+    with serving(lambda: PicowsEdge(recorder, web.Application(), limits), server_side) as edge:
+        with RawClient(edge.port) as silent:
+            assert silent.receive() is None  # a TLS handshake that never begins has its time too
+        with RawClient(edge.port).secured(client_side).open() as client:
+            for size in (0, 5, 9000, 65_536):
+                client.send(frame(TEXT, b"x" * size))
+                received = client.receive()
+                assert received is not None and received.payload == b"x" * size
+            client.send(frame(TEXT, b"\xff"))
+            assert [last.code for last in client.receive_all()] == [1007]
+        with RawClient(edge.port).secured(client_side).open() as deaf:
+            deaf.send(frame(TEXT, b"flood"))
+            wait_for(lambda: len(recorder.closed) == 2)
+            assert [code for _, code in recorder.closed] == [1007, 1013]

@@ -231,5 +231,16 @@ def test_the_same_frames_are_answered_alike_when_they_come_byte_by_byte(echo: Ed
     run(echo.port, case, chopped=True, finished=case not in UNFINISHED)
 
 
+@pytest.mark.parametrize("target", ["/", "/runCase?case=1&agent=x", "/v1/ws"])
+def test_the_echo_server_takes_any_path_and_still_serves_http(echo: EdgeThread, target: str) -> None:
+    with RawClient(echo.port) as client:
+        assert client.handshake(client.request(target=target, Sec_WebSocket_Protocol=None))[0] == 101
+        client.send(HI)
+        assert client.receive() == text(b"hi")
+    with RawClient(echo.port) as client:
+        client.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.response()[0] == 200
+
+
 def test_no_connection_is_left_behind(echo: EdgeThread) -> None:
     wait_for(lambda: echo.call(echo.edge.connections) == 0)
