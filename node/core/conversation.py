@@ -381,7 +381,8 @@ class Conversation:
     # -------------------------------------------------------------- members
 
     def on_ask_members(self, frame: AskMembers, source: str) -> None:
-        if self.roster.window(frame.user, self.head) is None:
+        window = self.roster.window(frame.user, self.head)
+        if window is None or not self.roster.may_write(frame.user):  # who has left reads his old entries, but not who is there today
             return self.refuse(frame, source, codes.NOT_A_MEMBER, "you are not a member of this conversation", "conversation")
         members = tuple((u, m.role) for u, m in self.roster.by_user.items() if not m.until_seq and m.from_seq <= self.head)
         self.sv.send(source, MembersAnswer(frame.session, frame.id, self.id, members, self.roster.title))

@@ -259,6 +259,8 @@ class Edge:
         self._change(session, s, "group.rename", f, title=f.title)
 
     def _group_role(self, session: int, s: EdgeSession, f: p.GroupRole) -> None:
+        if kind_of(f.user) != USER:
+            return self._error(session, codes.INVALID, "this is not a user's id", f.id, "user")
         self._change(session, s, "group.role", f, members=(f.user,), role=f.role)
 
     def _fetch(self, session: int, s: EdgeSession, f: p.Fetch) -> None:
@@ -424,10 +426,11 @@ def entry_of(row: EntryRow) -> p.Entry:
 
 
 def head_of(h: HeadAnswer) -> p.Head:
-    """A head as a client sees it."""
+    """A head as a client sees it. Who is no longer a member does not learn how far others got in what he cannot see (P8)."""
+    marks = [p.Mark(user, min(delivered, h.seq), min(read, h.seq)) for user, delivered, read in h.marks]
     head = p.Head(
         conversation=h.conversation, seq=h.seq, ordinal=h.ordinal, last=entry_of(h.last) if h.last else None, delivered=h.delivered,
-        read=h.read, read_ordinal=h.read_ordinal, marks=[p.Mark(*mark) for mark in h.marks], title=h.title, role=h.role,
+        read=h.read, read_ordinal=h.read_ordinal, marks=marks, title=h.title, role=h.role,
         until_seq=h.until_seq or None,
     )  # fmt: skip
     if h.peer:

@@ -107,7 +107,8 @@ class Roster:
         else:
             return ()
         if not touched:
-            raise Denied(codes.CONFLICT, "nobody named here would be changed", "members")
+            field = "user" if kind == "group.role" else "members"
+            raise Denied(codes.CONFLICT, "nobody named here would be changed", field)
         return touched
 
     def apply(self, row: EntryRow) -> list[MemberRow]:
