@@ -22,6 +22,7 @@ from tools.replay.detect import read_chat
 from tools.replay.player import ReplayError, Report
 from tools.replay.progress import Display
 from tools.replay.script import Script, make_script
+from tools.token import issue
 
 CHURN = 0.2
 SCHEMA = "homing.replay/1"
@@ -124,9 +125,10 @@ def _play(script: Script, args: argparse.Namespace) -> Report:
     """Plays it on real devices."""
     import uvloop
 
-    from tools.replay.devices import play
+    from tools.replay.devices import DEVICE, play
 
     data = args.data or default_data()
+    issue(data, script.people[0].name, DEVICE)  # whether there is a cluster here is better said at once
     rng = random.Random(args.seed)
     plan = make_plan(len(script.people), [cue.person for cue in script.cues], args.churn, rng)
     with Display(sys.stderr) as display:

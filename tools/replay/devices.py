@@ -39,6 +39,8 @@ DEVICE, CHECKER = "replay", "replay-check"
 LIVE_WAIT_S = 60.0
 """For a device to be caught up; a cluster that has just lost a node takes seconds."""
 CONNECT_TRIES = 20
+"""For a directory that has answered before: a supervisor starts a dead one again within seconds."""
+CONNECT_TRIES_FIRST = 3
 CONNECT_PAUSE_S = 0.5
 CUT_AFTER_S_MAX = 0.004
 """A cut comes up to this long after the message was handed over: sometimes before it arrives, sometimes before its answer does."""
@@ -154,6 +156,7 @@ class ClusterStage:
         self._directory, self._data, self._split = directory.rstrip("/"), data, split
         self.rng, self._sockets, self._http = rng, sockets, http
         self.group = ""
+        self._reached = False
         self._entries: dict[tuple[str, int], Entry] = {}
 
     def device(self, person: Person) -> ClientDevice:
@@ -213,10 +216,11 @@ class ClusterStage:
 
     async def _placement(self, person: Person) -> tuple[str, list[str]]:
         """The user's home node and all nodes, as the directory names them."""
-        reason = ""
-        for attempt in range(CONNECT_TRIES):
-            if attempt:
+        reason, tries = "", 0
+        while tries < (CONNECT_TRIES if self._reached else CONNECT_TRIES_FIRST):
+            if tries:
                 await asyncio.sleep(CONNECT_PAUSE_S)
+            tries += 1
             try:
                 reply = await get(self._http, f"{self._directory}/v1/connect?user={person.user}")
                 value = reply.json()
@@ -224,9 +228,10 @@ class ClusterStage:
                 reason = str(error)
                 continue
             if reply.status == 200 and isinstance(value, dict) and value.get("home"):
+                self._reached = True
                 return str(value["home"]), [str(node) for node in value["nodes"]]
-            reason = f"it answers {reply.status}"
-        raise CommandError(f"the directory at {self._directory} does not name the node of {person.name}: {reason}", UNREACHABLE)
+            reason = f"it names no node (HTTP {reply.status})"
+        raise CommandError(f"cannot use the directory at {self._directory}: {reason}", UNREACHABLE)
 
 
 @contextlib.asynccontextmanager
