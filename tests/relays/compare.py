@@ -30,8 +30,8 @@ SERVERS = {
     "echo: edge on aiohttp": ["tests.ws_echo", "--edge", "aiohttp", "--strict"],
     "relay: edge on picows": ["tests.relays.edge_relay", "--edge", "picows"],
     "relay: edge on aiohttp": ["tests.relays.edge_relay", "--edge", "aiohttp"],
-    "relay: bare picows": ["tests.relays.picows_relay"],
-    "relay: bare aiohttp": ["tests.relays.aiohttp_relay"],
+    "relay: bare picows": ["tools.bench.relays.picows_relay"],
+    "relay: bare aiohttp": ["tools.bench.relays.aiohttp_relay"],
 }
 
 

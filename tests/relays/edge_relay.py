@@ -7,8 +7,8 @@ from aiohttp import web
 from node.edge.aiohttp_edge import AiohttpEdge
 from node.edge.picows_edge import PicowsEdge
 from node.edge.websocket import Connection, EdgeLimits
-from tests.relays import serve
-from tests.relays.relay import Relay
+from tools.bench.relays import serve
+from tools.bench.relays.relay import Relay
 
 
 class RelayHandler:

@@ -26,7 +26,7 @@ from tools.layout import Layout
 from tools.ports import is_free
 
 START_S = 60.0
-RELAYS = {"picows": "tests.relays.picows_relay", "aiohttp": "tests.relays.aiohttp_relay"}
+RELAYS = {"picows": "tools.bench.relays.picows_relay", "aiohttp": "tools.bench.relays.aiohttp_relay"}
 
 
 class Reading(Struct):
@@ -141,9 +141,8 @@ def wait_until_ready(layout: Layout, process: subprocess.Popen[bytes], log: Path
 @contextlib.contextmanager
 def relay(kind: str) -> Iterator[tuple[str, Server]]:
     """Starts a bare relay, ``picows`` or ``aiohttp``; gives its URL."""
-    command = [sys.executable, "-m", RELAYS[kind], "--port", "0"]
-    root = Path(__file__).parents[2]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, cwd=root)
+    command = [sys.executable, "-P", "-m", RELAYS[kind], "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
     try:
         assert process.stdout is not None
         url = process.stdout.readline().split()[-1]

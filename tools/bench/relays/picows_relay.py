@@ -1,4 +1,4 @@
-"""``python -m tests.relays.picows_relay --port N``: the relay on bare picows, as its documentation shows it."""
+"""``python -m tools.bench.relays.picows_relay --port N``: the relay on bare picows, as its documentation shows it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import logging
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
 
-from tests.relays import serve
-from tests.relays.relay import Relay
+from tools.bench.relays import serve
+from tools.bench.relays.relay import Relay
 
 relay: Relay[WSTransport] = Relay()
 
@@ -41,4 +41,4 @@ async def start(host: str, port: int) -> int:
 _keep: list[object] = []
 
 if __name__ == "__main__":
-    serve.main("tests.relays.picows_relay", start)
+    serve.main("tools.bench.relays.picows_relay", start)

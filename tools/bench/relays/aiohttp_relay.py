@@ -1,4 +1,4 @@
-"""``python -m tests.relays.aiohttp_relay --port N``: the relay on bare aiohttp, as its documentation shows it."""
+"""``python -m tools.bench.relays.aiohttp_relay --port N``: the relay on bare aiohttp, as its documentation shows it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from contextlib import suppress
 from aiohttp import WSMsgType, web
 from homing.protocol import JSON_SUBPROTOCOL
 
-from tests.relays import serve
-from tests.relays.relay import Relay
+from tools.bench.relays import serve
+from tools.bench.relays.relay import Relay
 
 relay: Relay[web.WebSocketResponse] = Relay()
 
@@ -37,4 +37,4 @@ async def start(host: str, port: int) -> int:
 
 
 if __name__ == "__main__":
-    serve.main("tests.relays.aiohttp_relay", start)
+    serve.main("tools.bench.relays.aiohttp_relay", start)

@@ -1,0 +1,1 @@
+"""The floors of `homing bench`: bare relays that keep nothing."""
