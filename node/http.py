@@ -93,7 +93,7 @@ class NodeHttp:
     async def trace(self, request: web.Request) -> web.Response:
         """``GET /debug/trace?message=ID`` with the operators' key: the steps of one message that this node remembers."""
         given = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
-        if not hmac.compare_digest(given.encode(), self.ops_key):
+        if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self.ops_key):
             return web.json_response({"title": "the operators' key is needed"}, status=401, content_type="application/problem+json")
         try:
             message = ids.parse_message_id(request.query.get("message", ""))
