@@ -73,7 +73,7 @@ def test_the_directory_is_the_one_that_runs_on_the_data(tmp_path: Path) -> None:
 
 def _report(count: int) -> Report:
     mismatch = Mismatch("missing", 3, 12, Said("0" * 32, "text", "hi"), None)
-    return Report(4, 100, 2.0, 5, 2, [Difference(f"p{n}", "live", mismatch) for n in range(count)])
+    return Report(4, 100, 2.0, 5, 2, [Difference(f"p{n}", "live", mismatch, mismatch.tell({"0" * 32: "ann"})) for n in range(count)])
 
 
 def test_the_summary_says_rates_and_reconnects_and_that_all_is_equal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +88,7 @@ def test_the_summary_shows_the_first_differences(capsys: pytest.CaptureFixture[s
     _print_report(_report(7), as_json=False)
     out = capsys.readouterr().out
     assert "7 of 8 histories differ" in out and "and 2 more" in out
-    assert "p0 (live): message 3 (line 12): missing; the file has text 'hi' of 00000000, the history nothing" in out
+    assert "p0 (live): message 3 (line 12): missing; the file has text 'hi' of ann, the history nothing" in out
 
 
 def test_the_result_as_an_object_holds_all_of_the_summary(capsys: pytest.CaptureFixture[str]) -> None:

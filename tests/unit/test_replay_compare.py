@@ -118,4 +118,6 @@ def test_a_mismatch_is_told_with_place_and_line_and_both_sides() -> None:
     del entries[3]
     mismatch = compare(CUES, SENT_IDS, renumbered(entries))
     assert mismatch is not None
-    assert mismatch.tell().startswith("message 3 (line 12): missing; the file has text 'hi' of ")
+    assert mismatch.tell({USERS[2]: "cid"}).startswith(
+        "message 3 (line 12): missing; the file has text 'hi' of cid, the history text 'how are you' of "
+    )

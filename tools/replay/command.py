@@ -163,15 +163,15 @@ def _print_report(report: Report, as_json: bool) -> None:
         return
     print(f"{len(report.differences)} of {2 * report.people} histories differ from the file:")
     for difference in report.differences[:DIFFERENCES_SHOWN]:
-        print(f"  {difference.person} ({difference.view}): {difference.mismatch.tell()}")
+        print(f"  {difference.person} ({difference.view}): {difference.text}")
     if len(report.differences) > DIFFERENCES_SHOWN:
         print(f"  and {len(report.differences) - DIFFERENCES_SHOWN} more")
 
 
 def _as_object(report: Report) -> dict[str, object]:
     differences = [
-        {"person": person, "view": view, "fault": m.fault, "place": m.place, "line": m.line, "text": m.tell()}
-        for person, view, m in report.differences
+        {"person": person, "view": view, "fault": m.fault, "place": m.place, "line": m.line, "text": text}
+        for person, view, m, text in report.differences
     ]
     return {
         "schema": SCHEMA,

@@ -10,7 +10,7 @@ Laws (each has a test that sees it go red):
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from homing.protocol import GROUP_TYPES, Entry
@@ -32,9 +32,10 @@ class Mismatch(NamedTuple):
     expected: Said | None
     found: Said | None
 
-    def tell(self) -> str:
+    def tell(self, names: Mapping[str, str]) -> str:
+        """The difference in words; ``names``: user id → name."""
         where = f"message {self.place}" + (f" (line {self.line})" if self.line is not None else " (behind the file's end)")
-        return f"{where}: {self.fault}; the file has {_excerpt(self.expected)}, the history {_excerpt(self.found)}"
+        return f"{where}: {self.fault}; the file has {_excerpt(self.expected, names)}, the history {_excerpt(self.found, names)}"
 
 
 def said(entry: Entry) -> Said:
@@ -89,8 +90,8 @@ def _numbering(cues: Sequence[Cue], entries: Sequence[Entry]) -> Mismatch | None
     return None
 
 
-def _excerpt(what: Said | None) -> str:
+def _excerpt(what: Said | None, names: Mapping[str, str]) -> str:
     if what is None:
         return "nothing"
     body = what.body if len(what.body) <= _EXCERPT_CHARS else what.body[: _EXCERPT_CHARS - 1] + "…"
-    return f"{what.type} {body!r} of {what.sender[:8]}"
+    return f"{what.type} {body!r} of {names.get(what.sender, what.sender)}"

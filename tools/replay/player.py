@@ -88,6 +88,8 @@ class Difference(NamedTuple):
     person: str
     view: View
     mismatch: Mismatch
+    text: str
+    """The mismatch in words, with names."""
 
 
 class Report(NamedTuple):
@@ -238,10 +240,11 @@ class Player:
         return list(self._differences("history", zip(self.script.people, histories, strict=True)))
 
     def _differences(self, view: View, found: Iterable[tuple[Person, Sequence[Entry]]]) -> Iterable[Difference]:
+        names = {person.user: person.name for person in self.script.people}
         for person, entries in found:
             mismatch = compare(self.script.cues, self.sent_ids, entries)
             if mismatch is not None:
-                yield Difference(person.name, view, mismatch)
+                yield Difference(person.name, view, mismatch, mismatch.tell(names))
 
     async def _all(self, phase: str, work: Sequence[Callable[[], Coroutine[None, None, T]]]) -> list[T]:
         """Does all of it, so much at a time; the first that fails ends the rest."""
