@@ -329,7 +329,7 @@ class ClientCore:
     def _on_reconnect(self, f: Reconnect, now: float) -> list[Effect]:
         reason = f.reason or "asked to reconnect"
         lost = self.session.lost(codes.GOING_AWAY.number, reason, now, f.after_ms / 1000, f.url)
-        return self._lost([Close(codes.CLOSE_NORMAL, reason), *lost])
+        return self._lost([Close(codes.CLOSE_NORMAL, reason, elsewhere=f.url is None), *lost])
 
     def _lost(self, effects: list[Effect]) -> list[Effect]:
         """After anything that may have ended the session: what was under way is not any more."""
@@ -349,7 +349,7 @@ class ClientCore:
             return self._lost([Close(codes.CLOSE_NORMAL, f.name), *self.session.sign_in(f.code, f.name, now)])
         if not self.session.welcomed:
             lost = self.session.lost(f.code, f.name, now, extra_s=(f.retry_after_ms or 0) / 1000)
-            return self._lost([Close(codes.CLOSE_NORMAL, f.name), *lost])
+            return self._lost([Close(codes.CLOSE_NORMAL, f.name, elsewhere=True), *lost])
         if f.id is None:
             return [Refused("", f)]
         return self._on_refusal(f.id, f, action, now)

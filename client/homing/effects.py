@@ -34,6 +34,8 @@ class Close(Struct, frozen=True):
 
     code: int
     reason: str
+    elsewhere: bool = False
+    """This address is of no use now: the next `Connect` without a URL means another one."""
 
 
 class Shown(Struct, frozen=True):

@@ -140,6 +140,7 @@ class Engine:
                 case Connect():
                     self._attempt = self._spawn(self._connect(effect.url))
                 case Close():
+                    self._url_number += effect.elsewhere
                     self._drop(effect.code)
                 case _:
                     self._tell(effect)

@@ -102,9 +102,9 @@ class Session:
         if self._connect_at is not None and now >= self._connect_at:
             return self._connect(self.code, self.reason)
         if self._welcome_by is not None and now >= self._welcome_by:
-            return [Close(1000, "no welcome"), *self.lost(codes.HELLO_TIMEOUT.number, "no welcome", now)]
+            return [Close(1000, "no welcome", elsewhere=True), *self.lost(codes.HELLO_TIMEOUT.number, "no welcome", now)]
         if self._pinged_at is not None and now >= self._pinged_at + self.silence_s:
-            return [Close(1000, "no pong"), *self.lost(codes.HEARTBEAT_LOST.number, "no pong", now)]
+            return [Close(1000, "no pong", elsewhere=True), *self.lost(codes.HEARTBEAT_LOST.number, "no pong", now)]
         if self._ping_at is not None and now >= self._ping_at:
             self._ping_at = now + self._heartbeat_s
             if self._pinged_at is None:

@@ -288,6 +288,15 @@ async def test_several_urls_are_taken_in_turn(server: ChatServer) -> None:
         await alice.wait_for("live")
 
 
+async def test_who_is_asked_to_come_back_without_an_address_goes_to_another_one(server: ChatServer) -> None:
+    async with ChatServer() as other, Client([server.url, other.url], token("alice"), limits=FAST) as alice:
+        await alice.wait_for("live")
+        await server.tell([alice.user], Reconnect(after_ms=1, reason="this node is being stopped"))
+        await until(lambda: other.hellos == 1)
+        await alice.wait_for("live")
+    assert server.hellos == 1
+
+
 async def test_the_reconnect_frame_names_the_next_address(make: Make, server: ChatServer) -> None:
     async with ChatServer() as other:
         alice = await live(make("alice"))
