@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
+import statistics
+from collections import Counter
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -12,10 +16,13 @@ import pytest
 
 from tests.integration.conftest import ClusterProcess
 from tests.survival.people import Crowd, sockets
-from tests.survival.scene import Scene
+from tests.survival.scene import Outcome, Scene
 
 PEOPLE = 32
 PER_S = 120.0
+RUN_S = 8.0
+CHAT_AGAIN_P50_S = 3.0
+CHAT_AGAIN_MAX_S = 8.0
 
 
 async def crowded(cluster: ClusterProcess, folder: Path) -> Crowd:
@@ -52,10 +59,61 @@ async def kill(scene: Scene, *names: str) -> None:
         await asyncio.to_thread(scene.cluster.wait_restarted, name, pid)
 
 
+async def stop(scene: Scene, name: str) -> None:
+    """SIGTERM, then waits until it is back."""
+    await asyncio.to_thread(scene.cluster.wait_restarted, name, scene.cluster.kill(name, signal.SIGTERM))
+
+
+async def pause(scene: Scene, name: str, pause_s: float) -> None:
+    """SIGSTOP, and SIGCONT after a while."""
+    pid = scene.cluster.kill(name, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(pause_s)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def kill_supervisor(scene: Scene) -> None:
+    """kill -9 of `homing up`, then a node dies without anybody to start it again, then a new `homing up`."""
+    scene.cluster.kill_supervisor()
+    await asyncio.sleep(1.0)
+    scene.cluster.kill("node-2")
+    await asyncio.sleep(2.0)
+    scene.cluster.start()
+    await asyncio.to_thread(scene.cluster.wait_ready)
+
+
+async def home_of_the_busiest(scene: Scene) -> str:
+    counts = Counter(said.conversation for said in scene.crowd.said)
+    return (await scene.homes())[counts.most_common(1)[0][0]]
+
+
+def in_time(outcome: Outcome) -> None:
+    """Promised are 3 s; the machine on which this runs has others to serve as well."""
+    for values in (outcome.devices_s.values(), outcome.conversations_s.values()):
+        if values:
+            assert statistics.median(values) < CHAT_AGAIN_P50_S and max(values) < CHAT_AGAIN_MAX_S, str(outcome)
+
+
 @pytest.mark.timeout(300)
-async def test_each_node_is_killed_in_turn(scene: Scene) -> None:
+async def test_nobody_misses_a_word_when_processes_are_killed(scene: Scene) -> None:
     await scene.compare()
     for name in ("node-1", "node-2", "node-3"):
-        outcome = await scene.mishap(f"kill -9 {name}", partial(kill, scene, name), 8.0, [name])
-        assert max(outcome.devices_s.values()) < 8 and max(outcome.conversations_s.values()) < 8
+        in_time(await scene.mishap(f"kill -9 {name}", partial(kill, scene, name), RUN_S, [name]))
+    name = await home_of_the_busiest(scene)
+    in_time(await scene.mishap(f"kill -9 {name}, home of the busiest conversation", partial(kill, scene, name), RUN_S, [name]))
+    await scene.mishap("kill -9 directory-1", partial(kill, scene, "directory-1"), RUN_S)
+    await scene.mishap("kill -9 storage-1", partial(kill, scene, "storage-1"), RUN_S)
+    in_time(await scene.mishap("kill -9 node-2, directory-1", partial(kill, scene, "node-2", "directory-1"), RUN_S, ["node-2"]))
+    in_time(await scene.mishap("kill -9 node-3, storage-1", partial(kill, scene, "node-3", "storage-1"), RUN_S, ["node-3"]))
+    await scene.compare(whole=True)
+
+
+@pytest.mark.timeout(300)
+async def test_nobody_misses_a_word_when_processes_are_stopped_paused_and_restarted(scene: Scene) -> None:
+    await scene.compare()
+    in_time(await scene.mishap("SIGTERM node-1", partial(stop, scene, "node-1"), RUN_S, ["node-1"]))
+    await scene.mishap("SIGSTOP storage-1 5 s", partial(pause, scene, "storage-1", 5.0), RUN_S)
+    await scene.mishap("SIGSTOP node-3 6 s", partial(pause, scene, "node-3", 6.0), RUN_S + 6, ["node-3"])
+    await scene.mishap("kill -9 homing up, node-2; homing up", partial(kill_supervisor, scene), RUN_S, ["node-2"])
     await scene.compare(whole=True)

@@ -80,6 +80,15 @@ class Device:
         async with asyncio.timeout(LIVE_WAIT_S):
             await self.client.wait_for("live")
 
+    async def go_home(self) -> None:
+        """Back to the node where it was first: after a death its people are elsewhere, and would stay there."""
+        if self.client._engine._url_number % len(self.crowd.urls):
+            await self.client.disconnect()
+            self.client._engine._url_number = 0
+            self.client.connect()
+        async with asyncio.timeout(LIVE_WAIT_S):
+            await self.client.wait_for("live")
+
     async def close(self) -> None:
         await self.client.close()
         if self._watcher is not None:
@@ -165,14 +174,14 @@ class Crowd:
         first = len(self.devices)
         made = self.devices[person] = []
         for number in range(devices):
-            at = (first + number) % len(self.urls)
+            url = self.urls[(first + number) % len(self.urls)]
+            others = [other for other in self.urls if other != url]
             store = self.folder / f"{person}-{number}.db" if stored and not number else None
-            made.append(Device(self, person, f"d{number}", self.urls[at:] + self.urls[:at], store))
+            made.append(Device(self, person, f"d{number}", [url, *self.rng.sample(others, len(others))], store))
 
     def new_device(self, person: str, device: str) -> Device:
         """A further device, which knows nothing and keeps nothing."""
-        urls = self.rng.sample(self.urls, len(self.urls))
-        return Device(self, person, device, urls, None)
+        return Device(self, person, device, self.rng.sample(self.urls, len(self.urls)), None)
 
     def chats_of(self, user: str) -> list[str]:
         return [conversation for conversation, users in self.members.items() if user in users]

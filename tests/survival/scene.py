@@ -29,6 +29,8 @@ SETTLED_WITHIN_S = 20.0
 LOOK_S = 0.05
 IN_FLIGHT_S = 0.1
 """What was answered before the mishap may be read from the socket so long after it."""
+SOON_S = 0.5
+"""Only a conversation in which somebody says something so soon after the mishap tells how long it was away."""
 
 
 @dataclass
@@ -40,7 +42,7 @@ class Outcome:
     devices_s: dict[str, float] = field(default_factory=dict)
     """device → until its first `stored` over a new connection, of those that were connected to what died."""
     conversations_s: dict[str, float] = field(default_factory=dict)
-    """conversation → until its first `stored`, of those that were at home there."""
+    """conversation → until its first `stored`, of those that were at home there and in which somebody talked."""
     silence_s: float = 0.0
     """The longest time in which nobody at all got a `stored`."""
     errors: Counter[str] = field(default_factory=Counter)
@@ -73,6 +75,7 @@ class Scene:
     async def mishap(self, name: str, act: Callable[[], Awaitable[object]], run_s: float, hit: Iterable[str] = ()) -> Outcome:
         """All talk, ``act`` happens to the processes ``hit``, all talk for ``run_s`` more, then everything is compared."""
         devices, outcome, first = self.crowd.all_devices, Outcome(name), len(self.crowd.said)
+        await asyncio.gather(*(device.go_home() for device in devices))
         before = [(Counter(d.errors), Counter(d.lost)) for d in devices]
         self.crowd.talk(self.per_s)
         await asyncio.sleep(WARM_S)
@@ -100,8 +103,9 @@ class Scene:
             back = min((t for t in device.welcomes if t > at), default=float("inf"))
             times = [t for t, name, _ in stored if name == device.name and t >= back]
             outcome.devices_s[device.name] = min(times, default=float("inf")) - at
-        for conversation in at_home:
-            outcome.conversations_s[conversation] = min((t for t, _, c in stored if c == conversation), default=float("inf")) - at
+        wanted = {s.conversation for s in self.crowd.said if s.said_at < at + SOON_S and s.stored_at > at + IN_FLIGHT_S}
+        for conversation in wanted.intersection(at_home):
+            outcome.conversations_s[conversation] = min(t for t, _, c in stored if c == conversation) - at
         times = [at, *(t for t, _, _ in stored)]
         outcome.silence_s = max((b - a for a, b in pairwise(times)), default=float("inf"))
 
