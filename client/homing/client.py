@@ -220,6 +220,11 @@ class Client:
     def remember_name(self, user: str, name: str) -> None:
         self._engine.learn_name(user, name)
 
+    @property
+    def names(self) -> dict[str, str]:
+        """user -> name, of everybody whose name was ever given here."""
+        return self._engine.names
+
     def name_of(self, user: str) -> str:
         """The name under which the user is known here, or a short form of the id."""
         return self._engine.names.get(user) or user[:6]

@@ -68,6 +68,8 @@ class Connection:
                 ws = await session.ws_connect(
                     websocket_url(url), protocols=(subprotocol,), max_msg_size=PAGE_BYTES_MAX, compress=0, autoclose=True
                 )
+        except aiohttp.ClientConnectorError as error:
+            raise CannotConnect(f"cannot reach {error.host}:{error.port}") from error
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise CannotConnect(str(error) or type(error).__name__) from error
         if ws.protocol != subprotocol:

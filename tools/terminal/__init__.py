@@ -1,0 +1,1 @@
+"""The terminal client: what `homing chat` shows and understands."""

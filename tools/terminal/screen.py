@@ -1,0 +1,256 @@
+"""The full-screen terminal client: the list of chats, the open chat, a line to type in. Draws a `Room`; decides nothing itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from homing import Client
+from prompt_toolkit.application import Application
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.input import Input
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.layout import ConditionalContainer, Float, FloatContainer, HSplit, Layout, VSplit, Window
+from prompt_toolkit.layout.controls import BufferControl, FormattedTextControl
+from prompt_toolkit.layout.dimension import Dimension
+from prompt_toolkit.layout.menus import CompletionsMenu
+from prompt_toolkit.layout.processors import BeforeInput
+from prompt_toolkit.output import Output
+from prompt_toolkit.styles import Style
+
+from tools.terminal.panes import ChatPane, ListPane
+from tools.terminal.room import COMMANDS, Room, known_names
+from tools.terminal.text import pad, shorten
+
+LIST_COLUMNS = 26
+NARROW_COLUMNS = 64
+"""Below that the list of chats makes room for the chat."""
+NOTES_MAX = 40
+STYLE = Style.from_dict(
+    {
+        "banner": "reverse",
+        "banner.live": "reverse",
+        "banner.trouble": "bg:ansiyellow fg:ansiblack bold",
+        "title": "bold",
+        "selected": "reverse",
+        "unread": "bold",
+        "dim": "fg:ansibrightblack",
+        "divider": "fg:ansired bold",
+        "note": "fg:ansicyan",
+        "failed": "fg:ansired bold",
+        "read": "fg:ansibrightblue",
+        "you": "bold",
+        "name0": "bold fg:ansigreen",
+        "name1": "bold fg:ansimagenta",
+        "name2": "bold fg:ansicyan",
+        "name3": "bold fg:ansiyellow",
+        "name4": "bold fg:ansiblue",
+        "name5": "bold fg:ansired",
+    }
+)
+STATES = {
+    "idle": "○ offline",
+    "connecting": "◌ connecting…",
+    "syncing": "◐ catching up…",
+    "live": "● online",
+    "waiting": "◌ no connection",
+    "closed": "✗ closed",
+}
+
+
+class _Names(Completer):
+    """Commands, and after them the names that are known."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        text = document.text_before_cursor
+        if not text.startswith("/"):
+            return
+        command, space, rest = text[1:].partition(" ")
+        if not space:
+            yield from (Completion(f"/{name} ", -len(text)) for name in COMMANDS if name.startswith(command))
+            return
+        word = rest if command == "to" else rest.rpartition(" ")[2]
+        for name in known_names(self._client):
+            if name.casefold().startswith(word.casefold()):
+                yield Completion(name, -len(word))
+
+
+class Screen:
+    def __init__(self, client: Client, name: str, input: Input | None = None, output: Output | None = None) -> None:
+        self._client = client
+        self._name = name
+        self._notes: list[str] = []
+        self.room = Room(client, self._note, self._redraw)
+        self._drafts: dict[str, str] = {}
+        self._shown_id = ""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._buffer = Buffer(multiline=True, completer=_Names(client), complete_while_typing=False)
+        self._chat = ChatPane(self.room, self._notes)
+        self.app: Application[None] = Application(
+            layout=self._layout(), key_bindings=self._keys(), style=STYLE, full_screen=True, input=input, output=output,
+            min_redraw_interval=0.03,
+        )  # fmt: skip
+        self.app.ttimeoutlen = 0.05
+
+    async def run(self, to: str | None) -> None:
+        """Until the user leaves."""
+        watching = asyncio.create_task(self._watch())
+        if to is not None:
+            self._do(self.room.line(f"/to {to}"))
+        else:
+            self._note("/to NAME opens a chat, /group TITLE NAME… makes a group, Alt-↓ or Ctrl-N goes to the next chat, /help tells more.")
+        try:
+            await self.app.run_async(handle_sigint=False)
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching, *self._tasks])
+            await self.room.stop()
+
+    async def _watch(self) -> None:
+        async for event in self._client.events():
+            self.room.on_event(event)
+
+    def _note(self, text: str) -> None:
+        self._notes.append(text)
+        del self._notes[:-NOTES_MAX]
+        self._chat.scroll = 0
+        self._redraw()
+
+    def _redraw(self) -> None:
+        current = self.room.current
+        if current is not None and current.id != self._shown_id:
+            self._drafts[self._shown_id] = self._buffer.text
+            self._shown_id = current.id
+            self._buffer.text = self._drafts.pop(current.id, "")
+            self._buffer.cursor_position = len(self._buffer.text)
+            self._chat.scroll = 0
+        if self.room.is_over and self.app.is_running:
+            self.app.exit()
+        self.app.invalidate()
+
+    def _do(self, work: object) -> None:
+        assert asyncio.iscoroutine(work)
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # ------------------------------------------------------------ what is on it
+
+    def _layout(self) -> Layout:
+        wide = Condition(lambda: self.app.output.get_size().columns >= NARROW_COLUMNS)
+        chats = ConditionalContainer(
+            VSplit([Window(ListPane(self.room), width=LIST_COLUMNS), Window(width=1, char="│", style="class:dim")]), wide
+        )
+        title = Window(FormattedTextControl(self._title), height=1, style="class:title")
+        line = Window(
+            BufferControl(self._buffer, input_processors=[BeforeInput("› ")]), height=Dimension(min=1, max=6), wrap_lines=True,
+            dont_extend_height=True,
+        )  # fmt: skip
+        chat = HSplit([title, Window(self._chat), Window(height=1, char="─", style="class:dim"), line])
+        body = HSplit([Window(FormattedTextControl(self._banner), height=1, style="class:banner"), VSplit([chats, chat])])
+        menu = Float(CompletionsMenu(max_height=8), xcursor=True, ycursor=True)
+        return Layout(FloatContainer(body, [menu]), focused_element=line)
+
+    def _banner(self) -> StyleAndTextTuples:
+        columns = self.app.output.get_size().columns
+        state = STATES[self._client.state]
+        queued = len(self._client.outbox())
+        if queued and self._client.state != "live":
+            state += f" · {queued} waiting to be sent"
+        if self._client.reason and self._client.state in ("waiting", "closed"):
+            state += f" · {self._client.reason}"
+        state = shorten(state, max(12, columns - 24))
+        left = pad(f" Homing · {self._name}", max(0, columns - len(state) - 2))
+        style = "class:banner.live" if self._client.state == "live" else "class:banner.trouble"
+        return [("class:banner", left), (style, f" {state} ")]
+
+    def _title(self) -> StyleAndTextTuples:
+        current = self.room.current
+        if current is None:
+            return [("class:dim", " no chat is open")]
+        count = self.room.others(current)
+        members = f"  {count + 1} members" if current.is_group and count else ""
+        below = f"  ↓ {self._chat.scroll} lines below (Ctrl-End)" if self._chat.scroll else ""
+        return [("class:title", f" {self.room.title_of(current)}"), ("class:dim", members), ("class:note", below)]
+
+    # ------------------------------------------------------------ keys
+
+    def _keys(self) -> KeyBindings:
+        keys = KeyBindings()
+
+        @keys.add("enter")
+        def _send(event: KeyPressEvent) -> None:
+            text = self._buffer.text
+            self._buffer.reset()
+            self._notes.clear()
+            self._chat.scroll = 0
+            self._do(self.room.line(text))
+
+        @keys.add("escape", "enter")
+        def _newline(event: KeyPressEvent) -> None:
+            self._buffer.insert_text("\n")
+
+        @keys.add("tab")
+        def _complete(event: KeyPressEvent) -> None:
+            if self._buffer.complete_state:
+                self._buffer.complete_next()
+            else:
+                self._buffer.start_completion(select_first=True)
+
+        @keys.add("pageup")
+        @keys.add("s-up")
+        def _up(event: KeyPressEvent) -> None:
+            self._scroll(self._chat.height - 2)
+
+        @keys.add("pagedown")
+        @keys.add("s-down")
+        def _down(event: KeyPressEvent) -> None:
+            self._scroll(2 - self._chat.height)
+
+        @keys.add("c-end")
+        def _end(event: KeyPressEvent) -> None:
+            self._scroll(-self._chat.scroll)
+
+        @keys.add("escape", "up")
+        @keys.add("c-p")
+        def _previous(event: KeyPressEvent) -> None:
+            self._switch(-1)
+
+        @keys.add("escape", "down")
+        @keys.add("c-n")
+        def _next(event: KeyPressEvent) -> None:
+            self._switch(1)
+
+        @keys.add("c-l")
+        def _clear(event: KeyPressEvent) -> None:
+            self._notes.clear()
+            event.app.renderer.clear()
+
+        @keys.add("c-c")
+        @keys.add("<sigint>")
+        def _leave(event: KeyPressEvent) -> None:
+            event.app.exit()
+
+        @keys.add("c-d", filter=Condition(lambda: not self._buffer.text))
+        def _eof(event: KeyPressEvent) -> None:
+            event.app.exit()
+
+        return keys
+
+    def _scroll(self, lines: int) -> None:
+        self._chat.scroll = max(0, self._chat.scroll + lines)
+        self.room.watch(self._chat.scroll == 0)
+        self.app.invalidate()
+
+    def _switch(self, step: int) -> None:
+        neighbour = self.room.neighbour(step)
+        if neighbour is not None:
+            self._notes.clear()
+            self._do(self.room.open(neighbour))
