@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     speed.add_argument("--rate", type=float, default=0.0, metavar="N", help="N messages a second (2000 for pairs, 50 for a group)")
     speed.add_argument("--saturate", action="store_true", help="as fast as it goes, one message in flight for each writer")
     parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="measured time of each load (10)")
+    parser.add_argument("--warm", type=float, default=1.0, metavar="S", help="time under load before it is measured (1)")
     parser.add_argument("--pairs", type=int, default=PAIRS, metavar="N", help="pairs of people (200)")
+    parser.add_argument("--peers", type=int, default=1, metavar="N", help="people whom each of a pair's writers writes to in turn (1)")
     parser.add_argument("--members", type=int, default=GROUP, metavar="N", help="members of the group (100)")
     parser.add_argument("--connections", type=int, default=IDLE, metavar="N", help="idle connections (10000)")
     parser.add_argument("--rounds", type=int, default=1, metavar="N", help="how often servers and floors take turns (1)")
@@ -117,12 +119,15 @@ def on_relay(kind: str, scenario: str, rate: float, args: argparse.Namespace) ->
 def make_plan(scenario: str, rate: float, args: argparse.Namespace) -> Plan:
     """Who takes part; where they connect comes later."""
     if scenario == "pair":
-        people = [Person("", f"bench-{n}", to=f"bench-{n ^ 1}") for n in range(2 * args.pairs)]
-        return Plan(people, rate=rate, run_s=args.seconds)
+        count = 2 * args.pairs
+        people = [Person("", f"bench-{n}", to=[f"bench-{(n ^ 1) ^ (2 * k)}" for k in range(args.peers)]) for n in range(count)]
+        for person in people:
+            person.to = [name for name in person.to if int(name[6:]) < count]
+        return Plan(people, rate=rate, warm_s=args.warm, run_s=args.seconds)
     if scenario == "group":
-        people = [Person("", f"bench-{n}", to="bench") for n in range(args.members)]
-        return Plan(people, group="bench", rate=rate, run_s=args.seconds)
-    return Plan([Person("", f"bench-{n}", to=f"bench-{n ^ 1}") for n in range(args.connections)], idle=True, run_s=args.seconds)
+        people = [Person("", f"bench-{n}", to=["bench"]) for n in range(args.members)]
+        return Plan(people, group="bench", rate=rate, warm_s=args.warm, run_s=args.seconds)
+    return Plan([Person("", f"bench-{n}", to=[f"bench-{n ^ 1}"]) for n in range(args.connections)], idle=True, run_s=args.seconds)
 
 
 def place(plan: Plan, running: Running) -> None:
@@ -136,7 +141,7 @@ def place(plan: Plan, running: Running) -> None:
         person.user = ids.user_id(person.name)
         person.url = homes[ids.slot_of(person.user)]
         person.token = authority.sign(person.user, "bench", person.name, now, 86_400)
-        person.to = plan.group or ids.user_id(person.to)
+        person.to = [plan.group] if plan.group else [ids.user_id(name) for name in person.to]
 
 
 def _now() -> float:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import msgspec
 import uvloop
+from homing.ids import direct_id
 from homing.protocol import JSON_SUBPROTOCOL, Ack, Fetch, GroupCreate, Hello, Ping, Send
 from msgspec import Struct
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
@@ -34,8 +35,8 @@ class Person(Struct):
     user: str = ""
     token: str = ""
     """Empty: the server is a relay."""
-    to: str = ""
-    """User or group id; for relays the peer's or room's name."""
+    to: list[str] = []
+    """User ids to write to in turn, or a group's; for relays the peer's or room's name."""
     writes: bool = True
 
 
@@ -126,7 +127,9 @@ class Client(WSListener):
         self.load, self.person, self.number = load, person, number
         self.transport: WSTransport | None = None
         self.ready = False
-        self.after = 0
+        self.after: dict[str, int] = {}
+        """Conversation → the seq that is known of it."""
+        self.places = [direct_id(person.user, to) if person.user and not load.plan.group else to for to in person.to]
         self.count = 0
         self.waits_for = ""
 
@@ -141,7 +144,7 @@ class Client(WSListener):
             self.put(Hello(token=person.token))
         else:
             key = "room" if self.load.plan.group else "peer"
-            self.put({"op": "hello", "name": person.name, key: person.to})
+            self.put({"op": "hello", "name": person.name, key: person.to[0]})
 
     def send(self) -> None:
         self.count += 1
@@ -149,8 +152,12 @@ class Client(WSListener):
         id_ = f"{self.number:06d}-{self.count:09d}"
         self.waits_for = id_
         self.load.written[id_] = now
-        to = self.person.to if self.person.token else "0" * 32
-        self.put(Send(id=id_, to=to, body=BODY, ts=int(time.time() * 1_000), after=self.after))
+        turn = self.count % len(self.person.to)
+        to = self.person.to[turn] if self.person.token else "0" * 32
+        self.put(Send(id=id_, to=to, body=BODY, ts=int(time.time() * 1_000), after=self.after.get(self.places[turn], 0)))
+
+    def know(self, entry: _Entry) -> None:
+        self.after[entry.conversation] = max(self.after.get(entry.conversation, 0), entry.seq)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type != WSMsgType.TEXT:
@@ -159,22 +166,22 @@ class Client(WSListener):
         kind = type(got)
         if kind is _Message:
             entry = got.entry
-            self.after = max(self.after, entry.seq)
+            self.know(entry)
             self.put(Ack(conversation=entry.conversation, seq=entry.seq))
             self.load.on_copy(entry.id)
         elif kind is _Sent:
-            self.after = max(self.after, got.entry.seq)
+            self.know(got.entry)
             self.load.on_sent(got.id)
             if got.id == self.waits_for:
                 self.load.on_free(self)
         elif kind is _Head:
-            self.put(Fetch(id=f"f{got.seq}", conversation=got.conversation, from_seq=self.after + 1))
+            self.put(Fetch(id=f"f{got.seq}", conversation=got.conversation, from_seq=self.after.get(got.conversation, 0) + 1))
         elif kind is _Entries:
             for entry in got.entries:
-                self.after = max(self.after, entry.seq)
+                self.know(entry)
                 self.load.on_copy(entry.id)
             if got.entries:
-                self.put(Ack(conversation=got.entries[-1].conversation, seq=self.after))
+                self.put(Ack(conversation=got.entries[-1].conversation, seq=got.entries[-1].seq))
         elif kind is _Error:
             self.load.on_error(self, got)
         elif kind is _Synced or (kind is _Welcome and not self.person.token):
