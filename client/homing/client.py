@@ -81,6 +81,7 @@ class Client:
         self._changed = asyncio.Event()
         self._handles: WeakValueDictionary[str, Handle] = WeakValueDictionary()
         self._streams: WeakSet[EventStream] = WeakSet()
+        self._awaited_streams: set[EventStream] = set()
         self._answers: dict[str, asyncio.Future[Answered]] = {}
         self._marks_moved: dict[str, asyncio.Future[None]] = {}
         self._known_members: dict[str, list[MemberInfo]] = {}
@@ -386,7 +387,7 @@ class Client:
             moved.set_result(None)
 
     def _stream(self, conversation: str | None, events_max: int = EVENTS_MAX) -> EventStream:
-        stream = EventStream(conversation, events_max)
+        stream = EventStream(conversation, events_max, self._awaited_streams)
         self._streams.add(stream)
         return stream
 

@@ -94,7 +94,7 @@ class Connection:
 
     @property
     def close_code(self) -> int:
-        return self._ws.close_code or 1006
+        return int(self._ws.close_code or 1006)
 
     def send(self, frame: ClientFrame) -> None:
         """Puts a frame on the wire, after those before it."""

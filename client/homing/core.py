@@ -205,7 +205,7 @@ class ClientCore:
         return []
 
     def group_op(self, frame: Request, now: float) -> list[Effect]:
-        """`request` by the name that its other users look for."""
+        """Queues a group operation: a request like any other."""
         return self.request(frame, now)
 
     def conversation_of(self, frame: Request) -> str:

@@ -41,7 +41,9 @@ def conversation_of(event: Event) -> str | None:
 class EventStream(AsyncIterator[Event]):
     """Iterate it with ``async for``; it holds what comes from the moment it was made. Ends when the client is closed."""
 
-    def __init__(self, conversation: str | None = None, events_max: int = EVENTS_MAX) -> None:
+    def __init__(self, conversation: str | None = None, events_max: int = EVENTS_MAX, awaited: set[EventStream] | None = None) -> None:
+        self._awaited = set() if awaited is None else awaited
+        """Streams that somebody waits at. The client knows the others only weakly: one that nobody reads any more goes by itself."""
         self._conversation = conversation
         self._events_max = events_max
         self._events: deque[Event] = deque()
@@ -84,7 +86,9 @@ class EventStream(AsyncIterator[Event]):
             if self._ended:
                 raise StopAsyncIteration
             self._waiter = asyncio.get_running_loop().create_future()
+            self._awaited.add(self)
             try:
                 await self._waiter
             finally:
+                self._awaited.discard(self)
                 self._waiter = None

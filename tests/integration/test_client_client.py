@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -381,6 +383,25 @@ async def test_a_slow_reader_of_events_loses_the_oldest_and_is_told(make: Make, 
     await until(lambda: chat.state.contig == 30)
     assert await anext(slow) == Gap(chat.id, 1, 20, "slow_consumer")
     assert await bodies(slow, 10) == [str(n) for n in range(20, 30)]
+
+
+async def test_a_stream_lives_as_long_as_somebody_waits_at_it_and_no_longer(make: Make, server: ChatServer) -> None:
+    alice = await live(make("alice"))
+    found: list[str] = []
+
+    async def read() -> None:
+        async for event in alice.events():
+            if isinstance(event, Shown):
+                found.append(event.entry.body)
+
+    reference = weakref.ref(asyncio.ensure_future(read()))
+    unread = weakref.ref(alice.events())
+    await asyncio.sleep(0)
+    gc.collect()
+    assert unread() is None
+    assert reference() is not None
+    await server.say("bob", "alice", "x")
+    await until(lambda: found == ["x"])
 
 
 async def test_events_of_one_conversation_are_only_its_own(make: Make, server: ChatServer) -> None:
