@@ -23,6 +23,7 @@ from homing import codes
 from homing.ids import DIRECT, direct_id, kind_of
 from homing.protocol import GROUP_MEMBERS_MAX
 from msgspec import Struct
+from msgspec.structs import replace
 
 from node.core import log
 from node.core.frames import (
@@ -55,6 +56,8 @@ Requester: TypeAlias = tuple[str, int, str]
 Writing: TypeAlias = ToConversation | GroupChange
 ConversationFrame: TypeAlias = Writing | MarkReport | AskHead | AskEntries | AskMembers | AskPart | DeliverRefused
 RETRY_MS = 200
+RECENT_BODY_CHARS_MAX = 256 * 1024
+"""Bodies of a conversation kept in memory, 1 MiB at worst: they fill a screen many times over, and fit into one frame of the mesh."""
 
 
 class Pending(Struct):
@@ -82,7 +85,9 @@ class Conversation:
         self.pending: deque[Pending] = deque()
         self.recent: dict[int, EntryRow] = {}
         self.bodies_from = 1
-        """Rows of ``recent`` below this seq came without a body."""
+        """Rows of ``recent`` below this seq are without a body."""
+        self.body_chars = 0
+        """Characters of the bodies in ``recent``."""
         self.ids: dict[tuple[str, str], int] = {}
         self.roster = Roster()
         self.marks = Marks()
@@ -353,11 +358,25 @@ class Conversation:
 
     def _remember(self, row: EntryRow) -> None:
         self.recent[row.seq] = row
+        self.body_chars += len(row.body)
         if row.type.startswith("group."):
             self._derive([row])
         if len(self.recent) > self.sv.limits.recent_entries:
-            del self.recent[next(iter(self.recent))]
+            oldest = self.recent.pop(next(iter(self.recent)))
+            if oldest.seq >= self.bodies_from:
+                self.body_chars -= len(oldest.body)
+        if self.body_chars > RECENT_BODY_CHARS_MAX:
+            self._forget_bodies()
         self._trim_ids()
+
+    def _forget_bodies(self) -> None:
+        """The oldest bodies go first: storage has them, in pages that fit into a frame of the mesh."""
+        while self.body_chars > RECENT_BODY_CHARS_MAX:
+            row = self.recent.get(self.bodies_from)
+            if row is not None:
+                self.body_chars -= len(row.body)
+                self.recent[row.seq] = replace(row, body="")
+            self.bodies_from += 1
 
     def _derive(self, rows: list[EntryRow]) -> None:
         """Writes the member rows that follow from said group entries (again, after an activation)."""

@@ -53,6 +53,12 @@ if TYPE_CHECKING:
 RETURN_SPREAD_MS = 500
 """Within this time the sessions whose home is stopped come back."""
 
+PAGE_BYTES_MAX = 256 * 1024
+"""Bodies of one page: several fit into what may wait for a reader on a slow line, so that who reads his history is not taken for one
+who does not read."""
+ESCAPE_BYTES_MAX = 6
+"""What a character of text may become on the wire: ``\\u0000``."""
+
 Asked: TypeAlias = ToConversation | GroupChange | AskEntries | AskMembers | AskHeads
 
 _direct_id = lru_cache(maxsize=16_384)(direct_id)
@@ -96,9 +102,10 @@ class EdgeSession(Struct):
 class Edge:
     """All sessions of one node."""
 
-    def __init__(self, services: Services, name: str) -> None:
+    def __init__(self, services: Services, name: str, public_url: str) -> None:
         self.sv = services
         self.name = name
+        self.public_url = public_url
         self.sessions: dict[int, EdgeSession] = {}
         self.deadlines: deque[tuple[float, int, str]] = deque()
         self.ask_again_at: float | None = None
@@ -318,9 +325,10 @@ class Edge:
         if s is None or s.home != home:
             return
         if frame.code == codes.GOING_AWAY.name:
-            # Planned: nothing is wrong. Many sessions hear it at once, so each comes back at a moment of its own.
-            after_ms = frame.session * 37 % RETURN_SPREAD_MS
-            self.sv.emit(ToClient(frame.session, p.Reconnect(after_ms=after_ms, reason="the home of this user is being stopped")))
+            # Planned: nothing is wrong. Many sessions hear it at once, so each comes back at a moment of its own, and to here: this
+            # node stays, and another address may be that of the one that is being stopped.
+            after_ms, reason = frame.session * 37 % RETURN_SPREAD_MS, "the home of this user is being stopped"
+            self.sv.emit(ToClient(frame.session, p.Reconnect(after_ms=after_ms, url=self.public_url or None, reason=reason)))
         self.close(frame.session, codes.CODES[frame.code])
 
     def on_fan_out(self, frame: FanOut, _: str) -> None:
@@ -391,7 +399,7 @@ class Edge:
 
     def on_entries(self, frame: EntriesAnswer, owner: str) -> None:
         if self._answered(frame, owner):
-            entries = [entry_of(row) for row in frame.rows]
+            entries = [entry_of(row) for row in _newest_within_page(frame.rows)]
             self.sv.emit(ToClient(frame.session, p.Entries(id=frame.id, conversation=frame.conversation, entries=entries, head=frame.head)))
 
     def on_members(self, frame: MembersAnswer, owner: str) -> None:
@@ -415,6 +423,17 @@ class Edge:
             conversation=conversation or None, retry_after_ms=retry_ms or None,
         )  # fmt: skip
         self.sv.emit(ToClient(session, error))
+
+
+def _newest_within_page(rows: tuple[EntryRow, ...]) -> tuple[EntryRow, ...]:
+    """The last rows that make one page; a client asks for the others, as when its ``limit`` cuts the range."""
+    room = PAGE_BYTES_MAX
+    for n, row in enumerate(reversed(rows)):
+        plain = row.body.isascii() and row.body.isprintable()
+        room -= len(row.body) * (1 if plain else ESCAPE_BYTES_MAX)
+        if room < 0 and n:
+            return rows[len(rows) - n :]
+    return rows
 
 
 def entry_of(row: EntryRow) -> p.Entry:
