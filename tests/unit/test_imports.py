@@ -28,11 +28,13 @@ WIRING = {"storage/member.py": {"directory"}}
 storage/client.py, which knows nothing of this."""
 CORES = (
     "client/homing/core*.py", "client/homing/effects.py", "client/homing/ids.py", "client/homing/codes.py", "client/homing/protocol.py",
-    "client/homing/state.py", "client/homing/tail.py",
+    "client/homing/state.py", "client/homing/tail.py", "client/homing/catchup.py", "client/homing/log.py", "client/homing/outbox.py",
+    "client/homing/questions.py", "client/homing/receipts.py", "client/homing/requests.py", "client/homing/resync.py",
+    "client/homing/session.py", "client/homing/limits.py",
     "router/link.py", "router/mesh.py", "router/memory.py", "router/packets.py", "router/neighbour.py", "router/events.py",
     "directory/membership.py", "directory/moves.py", "directory/slots.py", "directory/table.py", "directory/clock.py",
-    "directory/frames.py", "directory/events.py",
-    "storage/worker.py", "storage/store.py", "storage/frames.py", "storage/rows.py",
+    "directory/frames.py", "directory/events.py", "directory/roll.py", "directory/client.py",
+    "storage/worker.py", "storage/client.py", "storage/store.py", "storage/frames.py", "storage/rows.py",
     "node/core/*.py",
 )  # fmt: skip
 NO_CORE_IMPORTS = {
