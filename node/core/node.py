@@ -93,7 +93,7 @@ class NodeCore:
         self.counts = {"rows_written": 0, "reads_asked": 0}
         self.conversations: dict[str, Conversation] = {}
         self.mailboxes: dict[str, Mailbox] = {}
-        self.edge = Edge(self, mesh.me.name)
+        self.edge = Edge(self, mesh.me.name, directory.member.public_url)
         self.deliveries = Deliveries(self)
         self.reports = Reports(self)
         self.report_mark = self.reports.add
