@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import ClusterProcess
+from tests.survival import checks
+from tests.survival.lives import Lives
 from tests.survival.people import Crowd, sockets
 from tests.survival.scene import Outcome, Scene
 
@@ -76,11 +78,20 @@ async def pause(scene: Scene, name: str, pause_s: float) -> None:
 async def kill_supervisor(scene: Scene) -> None:
     """kill -9 of `homing up`, then a node dies without anybody to start it again, then a new `homing up`."""
     scene.cluster.kill_supervisor()
-    await asyncio.sleep(1.0)
     scene.cluster.kill("node-2")
     await asyncio.sleep(2.0)
     scene.cluster.start()
     await asyncio.to_thread(scene.cluster.wait_ready)
+
+
+async def lives_and_deaths(scene: Scene, lonely: Lives) -> None:
+    """A device is killed again and again, once while a node is."""
+    for life in range(6):
+        if life == 3:
+            scene.cluster.kill("node-1")
+        await lonely.live(kill_after_s=scene.crowd.rng.uniform(0.05, 1.5))
+    await lonely.live(None)
+    scene.crowd.said += [said for said in lonely.unsure.values() if said.entry is not None]
 
 
 async def home_of_the_busiest(scene: Scene) -> str:
@@ -111,9 +122,15 @@ async def test_nobody_misses_a_word_when_processes_are_killed(scene: Scene) -> N
 
 @pytest.mark.timeout(300)
 async def test_nobody_misses_a_word_when_processes_are_stopped_paused_and_restarted(scene: Scene) -> None:
+    lonely = Lives(scene.crowd, "p18", scene.crowd.places_of("p18"))
     await scene.compare()
     in_time(await scene.mishap("SIGTERM node-1", partial(stop, scene, "node-1"), RUN_S, ["node-1"]))
     await scene.mishap("SIGSTOP storage-1 5 s", partial(pause, scene, "storage-1", 5.0), RUN_S)
     await scene.mishap("SIGSTOP node-3 6 s", partial(pause, scene, "node-3", 6.0), RUN_S + 6, ["node-3"])
+    await scene.mishap("a device is killed 6 times, and node-1", partial(lives_and_deaths, scene, lonely), RUN_S)
+    kept, name = await lonely.kept(), f"{lonely.person}/lonely"
+    assert sum(map(len, kept.values())) > 100
+    assert checks.some(checks.shown_once_over_lives(name, lonely.shown)) == []
+    assert checks.some(checks.kept_is_true(name, kept, scene.truth, lonely.shown)) == []
     await scene.mishap("kill -9 homing up, node-2; homing up", partial(kill_supervisor, scene), RUN_S, ["node-2"])
     await scene.compare(whole=True)

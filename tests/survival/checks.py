@@ -139,6 +139,26 @@ def _best(values: Iterable[tuple[str, dict[str, int]]]) -> dict[tuple[str, str],
     return best
 
 
+def shown_once_over_lives(name: str, shown: dict[str, list[Entry]]) -> Iterator[str]:
+    """P4: a device that is killed may die between keeping an entry and showing it, but never shows one again, nor an earlier one later."""
+    for conversation, entries in shown.items():
+        for a, b in pairwise(entries):
+            if b.seq <= a.seq:
+                yield f"{name} shows {_name(b)} after {_name(a)} in {conversation[:8]}"
+
+
+def kept_is_true(name: str, kept: dict[str, list[Entry]], truth: dict[str, list[Entry]], shown: dict[str, list[Entry]]) -> Iterator[str]:
+    """P2, P4: what a device keeps is a stretch of the log without a hole, and holds all that it showed."""
+    for conversation, entries in kept.items():
+        if entries:
+            first = entries[0].seq - 1
+            if (different := _difference(truth.get(conversation, [])[first : first + len(entries)], entries)) is not None:
+                yield f"the store of {name} is not {conversation[:8]}: {different}"
+    for conversation, entries in shown.items():
+        seqs = {e.seq for e in kept.get(conversation, ())}
+        yield from (f"{name} showed {_name(e)} of {conversation[:8]} and does not keep it" for e in entries if e.seq not in seqs)
+
+
 def some(problems: Iterable[str]) -> list[str]:
     """The first problems, for people."""
     found = list(problems)

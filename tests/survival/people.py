@@ -186,6 +186,9 @@ class Crowd:
     def chats_of(self, user: str) -> list[str]:
         return [conversation for conversation, users in self.members.items() if user in users]
 
+    def places_of(self, person: str) -> list[str]:
+        return [to for to, _ in self.places[person]]
+
     async def open(self) -> None:
         gate = asyncio.Semaphore(OPEN_AT_ONCE)
 
