@@ -11,19 +11,14 @@ if TYPE_CHECKING:
     from node.core.node import NodeCore
 
 
-def handlers_of(node: NodeCore) -> dict[type, Callable[[Any, str], None]]:
-    """Frame type → the hand that takes it with the incarnation that it comes from."""
-    edge, deliveries = node.edge, node.deliveries
-    mailbox: dict[type, Callable[[Any, str], None]] = {
-        # Asked again of the next home, once the table names it.
-        f.Attach: lambda x, src: None if node.moves.letting_go else node.on_mailbox(x.user, lambda m: m.on_attach(x, src)),
-        f.Detach: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_detach((src, x.session)), make=False),
-        f.MarkFrom: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_mark(x, src)),
-        f.AskCursor: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_ask_cursor(x, src)),
-        f.AskHeads: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_ask_heads(x, src)),
-        f.HeadAnswer: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_head(x, src), make=False),
-    }
-    at_edge: dict[type, Callable[[Any, str], None]] = {
+Hands = dict[type, Callable[[Any, str], None]]
+"""Frame type → the hand that takes it with the incarnation that it comes from."""
+
+
+def edge_handlers(node: NodeCore) -> Hands:
+    """What the homes say to sessions."""
+    edge = node.edge
+    return {
         f.Attached: edge.on_attached,
         f.DropSession: edge.on_drop,
         f.FanOut: edge.on_fan_out,
@@ -38,10 +33,24 @@ def handlers_of(node: NodeCore) -> dict[type, Callable[[Any, str], None]]:
         f.EntriesAnswer: edge.on_entries,
         f.MembersAnswer: edge.on_members,
     }
+
+
+def actor_handlers(node: NodeCore) -> Hands:
+    """What edges and actors say to mailboxes and conversations."""
+    deliveries = node.deliveries
+    mailbox: Hands = {
+        # Asked again of the next home, once the table names it.
+        f.Attach: lambda x, src: None if node.moves.letting_go else node.on_mailbox(x.user, lambda m: m.on_attach(x, src)),
+        f.Detach: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_detach((src, x.session)), make=False),
+        f.MarkFrom: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_mark(x, src)),
+        f.AskCursor: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_ask_cursor(x, src)),
+        f.AskHeads: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_ask_heads(x, src)),
+        f.HeadAnswer: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_head(x, src), make=False),
+    }
     of_conversation = (
         f.ToConversation, f.GroupChange, f.MarkReport, f.AskHead, f.AskEntries, f.AskMembers, f.AskPart, f.DeliverRefused,
     )  # fmt: skip
-    delivered: dict[type, Callable[[Any, str], None]] = {
+    delivered: Hands = {
         f.Deliver: deliveries.on_deliver,
         f.DeliverHead: deliveries.on_deliver_head,
         f.EchoSent: deliveries.on_echo,
@@ -49,4 +58,4 @@ def handlers_of(node: NodeCore) -> dict[type, Callable[[Any, str], None]]:
         f.Part: deliveries.on_part,
         f.MarkStored: node.reports.on_stored,
     }
-    return {**mailbox, **at_edge, **delivered, **dict.fromkeys(of_conversation, node.to_conversation)}
+    return {**mailbox, **delivered, **dict.fromkeys(of_conversation, node.to_conversation)}

@@ -27,7 +27,7 @@ from directory.table import Delta, Table
 from node.core import frames as f
 from node.core.conversation import Conversation, ConversationFrame
 from node.core.deliveries import Deliveries
-from node.core.dispatch import handlers_of
+from node.core.dispatch import actor_handlers, edge_handlers
 from node.core.edge import Edge, Identity
 from node.core.effects import Effect, EndNode
 from node.core.limits import CoreLimits
@@ -109,7 +109,9 @@ class NodeCore:
         self.trace = Trace()
         self.sweep_at = now + SWEEP_S
         self.cell_look_at = now + CELL_LOOK_S
-        self.handlers = handlers_of(self)
+        self.at_edge = edge_handlers(self)
+        """What mailboxes and conversations say to sessions here is handled at once: the edge calls no actor back, it only sends."""
+        self.handlers = {**self.at_edge, **actor_handlers(self)}
 
     # -------------------------------------------------------------- what the shell calls
 
@@ -175,7 +177,11 @@ class NodeCore:
 
     def send(self, incarnation: str, frame: Struct) -> bool:
         if incarnation == self.me:
-            self.local.append((frame, self.me))
+            hand = self.at_edge.get(type(frame))
+            if hand is None:
+                self.local.append((frame, incarnation))
+            else:
+                hand(frame, incarnation)
             return True
         return self.mesh.send(incarnation, _encode(frame), self.now, type(frame) is f.DeliverRefused) > 0
 

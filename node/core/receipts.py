@@ -49,10 +49,11 @@ class Receipts:
             return True
         cv.marks.waiting.add(user)
         self._store_later()
+        if moved and not self._tell_directly(user):
+            self._gather(user, before[1] if read > before[1] else before[0])
         if moved:
             what, seq = ("read mark", read) if read > before[1] else ("delivered mark", delivered)
             cv.sv.note(what, cv.id, seq, "", user)
-            self._gather(user, before[1] if read > before[1] else before[0])
         # A mark above the head is a client's mistake, there is nothing to repeat it for.
         return (delivered, read) != (told_delivered, told_read)
 
@@ -68,6 +69,15 @@ class Receipts:
         return max(0, oldest.ordinal - (oldest.seq - seq))
 
     # -------------------------------------------------------------- ticks
+
+    def _tell_directly(self, user: str) -> bool:
+        """The short way of a direct conversation: one hearer, nothing to gather; False: not now."""
+        cv = self.cv
+        if self.due or kind_of(cv.id) != DIRECT or not cv.index.holds():
+            return False
+        hearer = next((other for other in cv.roster.by_user if other != user), "")
+        home = cv.sv.owner_of(hearer) if hearer else ""
+        return bool(home) and cv.sv.send(home, MarksMoved(cv.id, (hearer,), ((user, *cv.marks.of(user)[:2]),)))
 
     def _gather(self, user: str, above: int) -> None:
         """Notes who has to hear that the marks of ``user`` moved: the senders of what they passed, or all when memory does not tell."""

@@ -244,19 +244,20 @@ class Speech:
             if before.get(user, home) != home:
                 moved.setdefault(home, []).append(user)
         gone = set(before.values()) - set(after_routes)
-        if moved or gone:
+        if (moved or gone) and self.cv.sv.rules.readdress:
             self.cv.index.when_allowed(lambda: self._move({h: tuple(u) for h, u in moved.items()}, gone))
+        elif gone:
+            self._move({}, gone)
         for seq, entry in list(self.echoing.items()):
             if self.cv.sv.owner_of(entry.row.sender) not in entry.need:
                 self._echo_again(seq)
 
     def _move(self, moved: dict[str, tuple[str, ...]], gone: set[str]) -> None:
         for entry in (*self.unsettled.values(), *self.repeats.values()):
-            if self.cv.sv.rules.readdress:
-                for home, users in moved.items():
-                    others = self._audience(entry.row, users)
-                    if others:
-                        self._deliver(entry, home, others)
+            for home, users in moved.items():
+                others = self._audience(entry.row, users)
+                if others:
+                    self._deliver(entry, home, others)
             for home in gone:
                 entry.need.pop(home, None)
         self.settle()
