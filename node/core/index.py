@@ -53,16 +53,17 @@ class IndexLaw:
 
     def _time(self) -> int:
         """The time that the law counts from."""
-        if not self.cv.sv.rules.said_law and self.cv.pending:
-            return self.cv.pending[0].row.created_at
-        return self.cv.sv.time_ms()
+        sv = self.cv.sv
+        return sv.time_ms() if sv.rules.said_law or not self.cv.pending else self.cv.pending[0].row.created_at
 
     def holds(self, margin_ms: int = 0) -> bool:
         if self.missing:
             return False
-        if self._is_large(len(self.cv.roster.by_user)) and self._is_large(len(self.cv.roster.current())):
+        cv = self.cv
+        limits = cv.sv.limits
+        if len(cv.roster.by_user) > limits.index_rows_members_max and self._is_large(len(cv.roster.current())):
             return True
-        return self.at is not None and self.at >= self._time() - self.cv.sv.limits.index_law_ms + margin_ms
+        return self.at is not None and self.at >= self._time() - limits.index_law_ms + margin_ms
 
     def allows(self) -> bool:
         """Whether something may be said now; if not, the rows are being written, and ``say_ready`` is called when they are."""

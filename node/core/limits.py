@@ -28,6 +28,8 @@ class CoreLimits(Struct, frozen=True, forbid_unknown_fields=True):
     """A member's index row says at least the time of saying minus this (§4)."""
     index_slack_ms: int = 900_000
     """How far below its cursor a device looks in the index (§4): the law's 10 minutes and 5 for clocks and frames under way."""
+    index_touch_ms: int = 30_000
+    """How exactly a mailbox's copy of the index is kept; far below the slack."""
     deliver_age_ms_max: int = 120_000
     """A deliver frame older than this is refused (§3)."""
     marks_store_s: float = 60.0

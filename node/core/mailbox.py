@@ -189,9 +189,15 @@ class Mailbox:
             then(index)
 
     def _touch(self, conversation: str) -> None:
-        if self.index is not None:
-            self.index[conversation] = (self.sv.time_ms(), self.index.get(conversation, (0, False))[1])
-            if len(self.index) > self.sv.limits.mailbox_index_rows_max:
+        """Keeps the copy of the index as new as the rows are; to the minute, which the slack below a cursor has room for."""
+        index = self.index
+        if index is None:
+            return
+        now = self.sv.time_ms()
+        at, always = index.get(conversation, (0, False))
+        if at < now - self.sv.limits.index_touch_ms:
+            index[conversation] = (now, always)
+            if len(index) > self.sv.limits.mailbox_index_rows_max:
                 self.index = None
 
     def _ask_heads(self, sync: Sync) -> None:

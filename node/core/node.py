@@ -51,6 +51,7 @@ _DELTA = msgspec.msgpack.Decoder(Delta)
 _encode = msgspec.msgpack.Encoder().encode
 _STORAGE_TYPES = frozenset(get_args(StorageFrame))
 _DIRECTORY_TYPES = frozenset(get_args(DirectoryFrame))
+HOMES_MAX = 100_000
 SWEEP_S = 5.0
 CELL_LOOK_S = 1.0
 
@@ -88,6 +89,8 @@ class NodeCore:
         self.ended: str = ""
         self.effects: list[Effect] = []
         self.owners: list[str] = [NOBODY] * SLOTS
+        self.homes: dict[str, str] = {}
+        """Ids that were looked up in ``owners`` lately."""
         self.members: frozenset[str] = frozenset()
         self.slots_owned = 0
         self.counts = {"rows_written": 0, "reads_asked": 0}
@@ -173,7 +176,12 @@ class NodeCore:
         return self.timed_ms
 
     def owner_of(self, id_: str) -> str:
-        return self.owners[int(id_[:4], 16) >> 2]
+        home = self.homes.get(id_)
+        if home is None:
+            home = self.owners[int(id_[:4], 16) >> 2]
+            if len(self.homes) < HOMES_MAX:
+                self.homes[id_] = home
+        return home
 
     def send(self, incarnation: str, frame: Struct) -> bool:
         if incarnation == self.me:
@@ -361,6 +369,7 @@ class NodeCore:
         self.owners = []
         for _, count, owner, _ in table.runs():
             self.owners += [table.members[owner].incarnation if owner < len(table.members) else NOBODY] * count
+        self.homes = {}
         self.slots_owned = self.owners.count(self.me)
         for member in table.members:
             if member.incarnation != self.me:

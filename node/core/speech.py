@@ -38,7 +38,9 @@ class Unsettled(Struct):
 class Speech:
     """What one conversation has said and who has it in hand."""
 
-    __slots__ = ("attempt", "cv", "echoing", "opened_at", "place", "placed_for", "repeats", "routes", "unsettled")
+    __slots__ = (
+        "attempt", "cv", "echoing", "opened_at", "others", "place", "placed_for", "plain_from", "repeats", "routes", "unsettled",
+    )  # fmt: skip
 
     def __init__(self, conversation: Conversation) -> None:
         self.cv = conversation
@@ -54,6 +56,10 @@ class Speech:
         """Where each member was at home when the routes were made."""
         self.routes: dict[str, tuple[str, ...]] = {}
         self.placed_for = (-1, -1)
+        self.plain_from = 0
+        """From this seq on everybody in the routes who is still a member sees every entry, and nobody else does."""
+        self.others: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+        """Sender → the routes without him, for entries from ``plain_from`` on."""
 
     # -------------------------------------------------------------- saying
 
@@ -61,15 +67,25 @@ class Speech:
         """Delivers the entry to every home of other members; the caller has seen to P1 and the index law."""
         entry = Unsettled(row, requests, {})
         self.unsettled[row.seq] = entry
-        self.cv.sv.note("said", row.conversation, row.seq, row.client_message_id)
         self._address(entry)
         self.settle()
 
     def _address(self, entry: Unsettled) -> None:
-        for home, users in self._routes().items():
-            others = self._audience(entry.row, users)
-            if others:
-                self._deliver(entry, home, others)
+        row = entry.row
+        routes = self._routes()
+        if row.seq < self.plain_from:
+            for home, users in routes.items():
+                others = self._audience(row, users)
+                if others:
+                    self._deliver(entry, home, others)
+            return
+        others_of = self.others.get(row.sender)
+        if others_of is None:
+            stays = self.cv.roster.may_write
+            found = [(home, tuple([user for user in users if user != row.sender and stays(user)])) for home, users in routes.items()]
+            others_of = self.others[row.sender] = [(home, users) for home, users in found if users]
+        for home, users in others_of:
+            self._deliver(entry, home, users)
 
     def _routes(self) -> dict[str, tuple[str, ...]]:
         """Home → users with any interval in this conversation; made anew when the table or the roster has changed."""
@@ -82,6 +98,9 @@ class Speech:
             for user, home in self.place.items():
                 homes.setdefault(home, []).append(user)
             self.routes = {home: tuple(users) for home, users in homes.items()}
+            members = cv.roster.by_user.values()
+            self.plain_from = max((m.from_seq if not m.until_seq else m.until_seq for m in members), default=0)
+            self.others = {}
         return self.routes
 
     def _audience(self, row: EntryRow, users: tuple[str, ...]) -> tuple[str, ...]:
@@ -124,7 +143,6 @@ class Speech:
             entry = entries.get(seq)
             if entry is not None and entry.need.get(home) == attempt:
                 del entry.need[home]
-                self.cv.sv.note("in hand", self.cv.id, seq, entry.row.client_message_id, home)
         self.settle()
 
     def _on_head_in_hand(self, home: str, what: Attempt) -> None:

@@ -25,6 +25,7 @@ CORE = CoreLimits(
     index_law_ms=LAW_MS,
     index_slack_ms=SLACK_MS,
     deliver_age_ms_max=DELIVER_AGE_MS,
+    index_touch_ms=500,
     marks_store_s=1.0,
     marks_quiet_s=0.4,
     receipts_gather_s=0.02,
