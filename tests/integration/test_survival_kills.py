@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -23,6 +24,7 @@ from tests.survival.scene import Outcome, Scene
 PEOPLE = 32
 PER_S = 120.0
 RUN_S = 8.0
+HAVOC_S = float(os.environ.get("HAVOC_S", "25"))
 CHAT_AGAIN_P50_S = 3.0
 CHAT_AGAIN_MAX_S = 8.0
 
@@ -94,6 +96,25 @@ async def lives_and_deaths(scene: Scene, lonely: Lives) -> None:
     scene.crowd.said += [said for said in lonely.unsure.values() if said.entry is not None]
 
 
+async def havoc(scene: Scene, seconds: float) -> None:
+    """One thing after another dies, stops, pauses or loses its connections, often before the last one is back."""
+    rng, cluster = scene.crowd.rng, scene.cluster
+    until = scene.crowd.now() + seconds
+    while scene.crowd.now() < until:
+        name, what = rng.choice(sorted(cluster.pids)), rng.choice(("kill", "kill", "kill", "stop", "pause", "cut"))
+        print(f"  {what} {name}")
+        if what == "cut":
+            for device in rng.sample(scene.crowd.all_devices, 10):
+                device.client.drop_connection()
+        elif what == "pause":
+            await pause(scene, name, rng.uniform(0.5, 4.0))
+        else:
+            with contextlib.suppress(KeyError, ProcessLookupError):  # it has just ended by itself
+                cluster.kill(name, signal.SIGKILL if what == "kill" else signal.SIGTERM)
+        await asyncio.sleep(rng.choice((0.1, 1.0, 2.0, 3.0)))
+    await asyncio.to_thread(scene.cluster.wait_ready)
+
+
 async def home_of_the_busiest(scene: Scene) -> str:
     counts = Counter(said.conversation for said in scene.crowd.said)
     return (await scene.homes())[counts.most_common(1)[0][0]]
@@ -133,4 +154,11 @@ async def test_nobody_misses_a_word_when_processes_are_stopped_paused_and_restar
     assert checks.some(checks.shown_once_over_lives(name, lonely.shown)) == []
     assert checks.some(checks.kept_is_true(name, kept, scene.truth, lonely.shown)) == []
     await scene.mishap("kill -9 homing up, node-2; homing up", partial(kill_supervisor, scene), RUN_S, ["node-2"])
+    await scene.compare(whole=True)
+
+
+@pytest.mark.timeout(300)
+async def test_nobody_misses_a_word_in_havoc(scene: Scene) -> None:
+    await scene.compare()
+    await scene.mishap("havoc", partial(havoc, scene, HAVOC_S), 0)
     await scene.compare(whole=True)

@@ -26,8 +26,8 @@ UNANSWERED_MAX = 40
 """What somebody whose device is offline says before he waits."""
 READ_SHARE = 0.05
 """Entries on whose showing the chat is read; marks of reading travel for a part of the messages only."""
-LIMITS = Limits(catchup_entries_max=1_000_000)
-"""As by default, but what was missed is never skipped."""
+LIMITS = Limits(catchup_entries_max=1_000_000, backoff_max_s=4.0)
+"""As by default, but what was missed is never skipped, and whoever lost ten connections in a row comes back before the test's end."""
 EVENTS_MAX = 1_000_000
 """Nobody here may be too slow for his own events: all that is shown is compared."""
 OPEN_AT_ONCE = 8
@@ -122,6 +122,12 @@ class Device:
         self.crowd.said.append(said)
         await self.client.send(to, body, id=id_)
         return said
+
+    def news(self) -> str:
+        """How it is, for people."""
+        due_s = (self.client.core.next_deadline() or self.crowd.now()) - self.crowd.now()
+        waits = {said.conversation[:8] for said in self.said.values()}
+        return f"{self.name} at {self.node}: {self.client.state} ({self.client.reason}), due in {due_s:.1f} s, {len(self.said)} in {waits}"
 
     def note_marks(self) -> None:
         """Writes down how far it has come and what it knows of others."""

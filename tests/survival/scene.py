@@ -26,6 +26,8 @@ WARM_S = 2.0
 ANSWERED_WITHIN_S = 20.0
 """Bound for "every request is answered" after the last mishap's end: a backoff at its height and a request's time-out."""
 SETTLED_WITHIN_S = 20.0
+LATE_S = 8.0
+"""What takes longer is worth a look at who was late."""
 LOOK_S = 0.05
 IN_FLIGHT_S = 0.1
 """What was answered before the mishap may be read from the socket so long after it."""
@@ -121,6 +123,8 @@ class Scene:
     async def settle(self) -> float:
         """Waits until all that was said is answered and every screen shows all of it; returns how long that took."""
         began = self.crowd.now()
+        await self._until(lambda: not self.crowd.unanswered(), LATE_S)
+        late = [f"  late: {device.news()}" for device in self.crowd.all_devices if device.said or device.client.state != "live"]
         await self._until(lambda: not self.crowd.unanswered(), ANSWERED_WITHIN_S)
         heads: dict[str, int] = {}
         for said in self.crowd.said:
@@ -128,6 +132,8 @@ class Scene:
                 heads[said.conversation] = max(heads.get(said.conversation, 0), said.entry.seq)
         await self._until(lambda: all(self._has_all(device, heads) for device in self.crowd.all_devices), SETTLED_WITHIN_S)
         took_s = self.crowd.now() - began
+        if took_s > LATE_S:
+            print(*late, sep="\n")
         await self._until(lambda: not list(self._marks_missing()), SETTLED_WITHIN_S)
         return took_s
 
