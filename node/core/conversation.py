@@ -49,7 +49,8 @@ from node.core.services import Services
 from node.core.speech import Speech
 from storage.store import Answer, EntriesRead, EntryRow, LoadLog, LogLoaded, LogRow, MemberRow, Outcome, ReadEntries
 
-LOADING, BARRIER, OPEN, FROZEN, CLOSED = "loading", "barrier", "open", "frozen", "closed"
+LOADING, BARRIER, OPEN, FROZEN, SEALED, CLOSED = "loading", "barrier", "open", "frozen", "sealed", "closed"
+"""Frozen: nothing new, marks are still taken and stored at once. Sealed: at rest, and the directory has been told so."""
 
 Requester: TypeAlias = tuple[str, int, str]
 """Edge incarnation, session, request id."""
@@ -169,7 +170,10 @@ class Conversation:
         self.used_at = self.sv.now
         if self.state == OPEN or isinstance(frame, DeliverRefused):
             self.handlers[type(frame)](frame, source)
-        elif self.state == FROZEN and isinstance(frame, ToConversation | GroupChange | AskEntries | AskMembers):
+        elif self.state == FROZEN and isinstance(frame, MarkReport):
+            self.receipts.on_report(frame, source)
+            self.receipts.store_now()
+        elif self.state in (FROZEN, SEALED) and isinstance(frame, ToConversation | GroupChange | AskEntries | AskMembers):
             self._not_here(frame, source)
         elif len(self.inbox) < self.sv.limits.loading_requests_max:
             self.inbox.append((frame, source))
@@ -415,7 +419,7 @@ class Conversation:
     def is_at_rest(self) -> bool:
         """Nothing is pending, unsettled or unstored: the actor can be let go or handed over."""
         quiet = not self.pending and self.speech.is_at_rest() and not self.scanning and not self.underived
-        return self.state in (OPEN, FROZEN) and quiet and self.marks.dirty_since is None and self.marks.writing is None
+        return self.state in (OPEN, FROZEN, SEALED) and quiet and self.marks.dirty_since is None and self.marks.writing is None
 
     @property
     def is_closed(self) -> bool:
@@ -427,12 +431,19 @@ class Conversation:
             self.state = FROZEN
         if self.state == FROZEN:
             return self.receipts.store_now()
+        if self.state == SEALED:
+            return
         for frame, source in self.inbox:
             self._not_here(frame, source)
         self.close()
 
-    def unfreeze(self) -> None:
+    def seal(self) -> None:
+        """The directory hears that the slot is at rest: from now on nothing is done until it says whose it is."""
         if self.state == FROZEN:
+            self.state = SEALED
+
+    def unfreeze(self) -> None:
+        if self.state in (FROZEN, SEALED):
             self._open()
 
     def close(self) -> None:

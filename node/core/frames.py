@@ -124,6 +124,8 @@ class MarkReport(_F, tag=11, frozen=True):
 
     conversation: str
     marks: tuple[tuple[str, int, int], ...]
+    urgent: bool = False
+    """Store them now: the mailbox is about to move."""
 
 
 class MarkStored(_F, tag=12, frozen=True):

@@ -95,6 +95,9 @@ class Mailbox:
         self.n = 0
         self.idle_since = services.now
         self.closed = False
+        self.frozen = False
+        self.waiting: list[tuple[MarkFrom, str, int]] = []
+        """Marks that came while the mailbox is about to move, with their edge and cluster time."""
 
     # -------------------------------------------------------------- sessions
 
@@ -344,6 +347,9 @@ class Mailbox:
 
     def on_mark(self, frame: MarkFrom, edge: str) -> None:
         """A device's ack or read: kept until the conversation's home has stored it; the user's other devices hear of a read at once."""
+        if self.frozen and len(self.waiting) < self.sv.limits.unstored_marks_max:
+            self.waiting.append((frame, edge, self.sv.time_ms()))
+            return
         mark = self.unstored.get(frame.conversation)
         if mark is None:
             if len(self.unstored) >= self.sv.limits.unstored_marks_max:
@@ -365,6 +371,28 @@ class Mailbox:
         mark = self.unstored.get(conversation)
         if mark is not None:
             self._report(conversation, mark)
+
+    def freeze(self) -> bool:
+        """The mailbox is about to move: its marks have to be durable first, for its successor does not know them, and its cursors would
+        pass them. Those that come meanwhile wait. True when none are left."""
+        self.frozen = True
+        for conversation, mark in self.unstored.items():
+            self.sv.report_mark(conversation, self.user, mark.delivered, mark.read, True)
+        return not self.unstored
+
+    def unfreeze(self) -> None:
+        """The move is taken back."""
+        self.frozen = False
+        waiting, self.waiting = self.waiting, []
+        for frame, edge, _ in waiting:
+            self.on_mark(frame, edge)
+
+    def close(self) -> None:
+        """The user is at home elsewhere: marks that waited go there."""
+        self.closed = True
+        home = self.sv.owner_of(self.user)
+        for frame, _, _ in self.waiting:
+            self.sv.send(home, frame)
 
     def report_again(self) -> None:
         for conversation in self.unstored:
@@ -389,7 +417,7 @@ class Mailbox:
 
     def _cursor(self, at: int) -> tuple[int, int]:
         """A cursor that passes no unstored mark, and how far back marks are to be repeated."""
-        oldest = min((mark.since for mark in self.unstored.values()), default=None)
+        oldest = min((mark.since for mark in self.unstored.values()), default=self.waiting[0][2] if self.waiting else None)
         if oldest is None:
             return at, 0
         return min(at, oldest), max(0, self.sv.time_ms() - oldest)

@@ -1,7 +1,8 @@
 """Slots that leave this node by plan: a batch that the directory asks for, or all of them when the process is told to stop (P6).
 
 Laws:
-    * What leaves is frozen first: nothing new begins, what is pending ends, marks are stored; only then the directory hears of it.
+    * What leaves is frozen first: nothing new begins, what is pending ends, marks are stored, those that its mailboxes reported elsewhere
+      too; only then the directory hears of it.
     * Once ``Released`` is said, only the directory (its table, or MoveTakenBack) ends the move: the fence does not know slots, it would
       let us say what the new owner does not count. Before that, a batch that does not come to rest in time is taken back by itself.
     * A node that stops asks the sessions of its mailboxes at other edges to come back, before the table takes their home away: an edge
@@ -59,7 +60,12 @@ class Moves:
         slots = self.frozen.get(move)
         if slots is None:
             return
-        if self._freeze([c for id_, c in self.node.conversations.items() if slot_of(id_) in slots]):
+        inside = [c for id_, c in self.node.conversations.items() if slot_of(id_) in slots]
+        resting = self._freeze(inside)
+        stored = [mailbox.freeze() for user, mailbox in self.node.mailboxes.items() if slot_of(user) in slots]
+        if resting and all(stored):
+            for conversation in inside:
+                conversation.seal()
             self.released.add(move)
             self.node.to_directory(self.node.directory.released(move))
         else:
@@ -80,6 +86,9 @@ class Moves:
         for id_, conversation in self.node.conversations.items():
             if slot_of(id_) in slots and not self.freezes(slot_of(id_)):
                 conversation.unfreeze()
+        for user, mailbox in self.node.mailboxes.items():
+            if slot_of(user) in slots and not self.freezes(slot_of(user)):
+                mailbox.unfreeze()
 
     def forget(self) -> None:
         """There is a new table: batches whose slots have gone to their new owner are over."""

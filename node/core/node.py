@@ -402,7 +402,7 @@ class NodeCore:
                 del self.conversations[id_]
         for user, mailbox in list(self.mailboxes.items()):
             if self.owner_of(user) != self.me:
-                mailbox.closed = True
+                mailbox.close()
                 del self.mailboxes[user]
 
     # -------------------------------------------------------------- stopping (P6)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Receipts:
     """The traffic of marks of one conversation."""
 
-    __slots__ = ("cv", "due", "gathering", "timer_at")
+    __slots__ = ("cv", "due", "gathering", "hurried", "timer_at")
 
     def __init__(self, conversation: Conversation) -> None:
         self.cv = conversation
@@ -30,11 +30,16 @@ class Receipts:
         """Who has to hear: user → the users whose marks moved."""
         self.gathering = False
         self.timer_at: float | None = None
+        self.hurried = False
+        """A mailbox that is about to move waits for its marks: they are stored as they come, until none are dirty."""
 
     def on_report(self, frame: MarkReport, source: str) -> None:
         durable = [mark for mark in frame.marks if self._take(*mark)]
         if durable:
             self.cv.sv.send(source, MarkStored(self.cv.id, tuple(durable)))
+        if frame.urgent:
+            self.hurried = True
+            self.store_now()
 
     def _take(self, user: str, told_delivered: int, told_read: int) -> bool:
         """Takes one member's report in; True when there is no reason to repeat it."""
@@ -157,8 +162,9 @@ class Receipts:
         for home, marks in by_home.items():
             if home:
                 cv.sv.send(home, MarkStored(cv.id, tuple(marks)))
-        if cv.marks.dirty_since is not None:
-            if cv.state == "frozen":
-                self.store_now()
-            else:
-                self._store_later()
+        if cv.marks.dirty_since is None:
+            self.hurried = False
+        elif self.hurried or cv.state == "frozen":
+            self.store_now()
+        else:
+            self._store_later()

@@ -24,9 +24,9 @@ class Reports:
         self.due: dict[str, dict[str, tuple[int, int]]] = {}
         """Conversation → user → (delivered, read)."""
 
-    def add(self, conversation: str, user: str, delivered: int, read: int) -> None:
-        if kind_of(conversation) == DIRECT:
-            return self._send(conversation, ((user, delivered, read),))
+    def add(self, conversation: str, user: str, delivered: int, read: int, urgent: bool = False) -> None:
+        if urgent or kind_of(conversation) == DIRECT:
+            return self._send(conversation, ((user, delivered, read),), urgent)
         if not self.due:
             self.node.at(self.node.now + self.node.limits.receipts_gather_s, self._flush)
         self.due.setdefault(conversation, {})[user] = (delivered, read)
@@ -36,9 +36,9 @@ class Reports:
         for conversation, marks in due.items():
             self._send(conversation, tuple([(user, delivered, read) for user, (delivered, read) in marks.items()]))
 
-    def _send(self, conversation: str, marks: tuple[tuple[str, int, int], ...]) -> None:
+    def _send(self, conversation: str, marks: tuple[tuple[str, int, int], ...], urgent: bool = False) -> None:
         home = self.node.owner_of(conversation)
-        if home and not self.node.send(home, MarkReport(conversation, marks)):
+        if home and not self.node.send(home, MarkReport(conversation, marks, urgent)):
             self.node.send_when_open(home, f"{conversation}.marks", lambda _: self._again(conversation, marks))
 
     def _again(self, conversation: str, marks: tuple[tuple[str, int, int], ...]) -> None:

@@ -56,8 +56,9 @@ class Services(Protocol):
 
     def emit(self, effect: Effect) -> None: ...
 
-    def report_mark(self, conversation: str, user: str, delivered: int, read: int) -> None:
-        """A mark on its way to the conversation's home; those of a group are gathered with those of its other members here."""
+    def report_mark(self, conversation: str, user: str, delivered: int, read: int, urgent: bool = False) -> None:
+        """A mark on its way to the conversation's home; those of a group are gathered with those of its other members here, unless it is
+        urgent that they are stored."""
 
     def note(self, what: str, conversation: str, seq: int, cause: str, detail: str = "") -> None:
         """A step of one message's story, see ``trace.py``."""

@@ -81,7 +81,7 @@ class Rig:
     def emit(self, effect: Effect) -> None:
         self.effects.append(effect)
 
-    def report_mark(self, conversation: str, user: str, delivered: int, read: int) -> None:
+    def report_mark(self, conversation: str, user: str, delivered: int, read: int, urgent: bool = False) -> None:
         self.reports.append((conversation, user, delivered, read))
 
     def note(self, what: str, conversation: str, seq: int, cause: str, detail: str = "") -> None:

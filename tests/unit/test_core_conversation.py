@@ -329,17 +329,33 @@ def test_a_mark_above_the_head_is_cut_and_not_kept_repeated(rig: Rig) -> None:
     assert rig.frames(MarkStored)[0].marks == ((BOB, 99, 99),)
 
 
-def test_a_frozen_conversation_takes_nothing_new_and_goes_on_when_thawed(rig: Rig) -> None:
+def test_a_frozen_conversation_takes_marks_and_nothing_else_and_a_sealed_one_nothing(rig: Rig) -> None:
     cv = rig.open_conversation()
     say(rig, cv, send("m1"))
     cv.freeze()
     cv.on_frame(send("m2"), EDGE)
     cv.on_frame(MarkReport(DIRECT, ((BOB, 1, 0),)), OTHER)
-    assert len(rig.frames(NotHere)) == 1 and cv.next == 2 and cv.is_at_rest()
+    assert len(rig.frames(NotHere)) == 1 and cv.next == 2 and not cv.is_at_rest()
+    assert rig.store_all(ReceiptsRow) == 1 and rig.frames(MarkStored)
+    assert cv.is_at_rest()
+    cv.seal()
+    cv.on_frame(MarkReport(DIRECT, ((BOB, 1, 1),)), OTHER)
+    assert cv.marks.of(BOB)[1] == 0
     cv.unfreeze()
-    assert cv.marks.of(BOB)[0] == 1
+    assert cv.marks.of(BOB)[1] == 1
     say(rig, cv, send("m2"))
     assert cv.head == 2
+
+
+def test_an_urgent_mark_is_stored_at_once(rig: Rig) -> None:
+    cv = rig.open_conversation()
+    say(rig, cv, send("m1"))
+    cv.on_frame(MarkReport(DIRECT, ((BOB, 1, 0),), urgent=True), OTHER)
+    cv.on_frame(MarkReport(DIRECT, ((BOB, 1, 1),), urgent=True), OTHER)
+    assert rig.store_all(ReceiptsRow) == 1
+    assert not rig.frames(MarkStored), "it has moved since"
+    assert rig.store_all(ReceiptsRow) == 1
+    assert rig.frames(MarkStored)[0].marks == ((BOB, 1, 1),)
 
 
 def test_a_fenced_entry_is_never_said(rig: Rig) -> None:

@@ -1,0 +1,168 @@
+"""The mailbox by itself: attach first, cursors, marks, moves."""
+
+from __future__ import annotations
+
+import pytest
+
+from node.core.frames import (
+    AskCursor,
+    AskHead,
+    Attach,
+    Attached,
+    CursorAnswer,
+    DropSession,
+    EchoSent,
+    FanOut,
+    HeadAnswer,
+    HeadsOut,
+    MarkFrom,
+    MarksOut,
+    SentOut,
+    SyncedOut,
+)
+from node.core.mailbox import Mailbox
+from storage.store import EntryRow, IndexRow, UserRow, Write
+from tests.unit.core_rig import ALICE, BOB, DIRECT, ME, OTHER, Rig
+
+ROW = EntryRow(DIRECT, 1, 1, ALICE, "m1", "text", "hi", 5, 1)
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def index(rig: Rig, conversation: str, at: int, always: bool = False) -> None:
+    rig.store.commit([Write(ME, IndexRow(BOB, conversation, at, 0, always))])
+
+
+def attach(rig: Rig, box: Mailbox, session: int = 1, device: str = "phone", cursor: int = 0, edge: str = ME) -> None:
+    box.on_attach(Attach(BOB, session, device, cursor, ()), edge)
+
+
+def synced(rig: Rig, box: Mailbox, **how: object) -> None:
+    attach(rig, box, **how)  # type: ignore[arg-type]
+    rig.answer_asks()
+    rig.sent.clear()
+
+
+def test_what_is_said_while_the_index_is_read_comes_after_the_welcome(rig: Rig) -> None:
+    box = Mailbox(rig, BOB)
+    attach(rig, box)
+    into: dict[str, list[int]] = {}
+    box.fan_out(ROW, into)
+    assert not into and not rig.frames(Attached)
+    rig.answer_asks()
+    kinds = [type(frame) for _, frame in rig.sent]
+    assert kinds.index(Attached) < kinds.index(FanOut)
+
+
+def test_heads_are_asked_of_what_changed_since_the_cursor_and_of_always(rig: Rig) -> None:
+    rig.now = 10_000.0
+    index(rig, "0" * 31 + "1", 10_000_000 - 16 * 60_000)
+    index(rig, "0" * 31 + "2", 10_000_000 - 14 * 60_000)
+    index(rig, "0" * 31 + "3", 1, always=True)
+    box = Mailbox(rig, BOB)
+    attach(rig, box, cursor=10_000_000)
+    rig.answer_asks()
+    assert {f.conversation[-1] for f in rig.frames(AskHead)} == {"2", "3"}
+
+
+def test_synced_comes_when_every_home_has_answered_and_only_from_the_present_one(rig: Rig) -> None:
+    index(rig, DIRECT, 100_000)
+    box = Mailbox(rig, BOB)
+    attach(rig, box)
+    rig.answer_asks()
+    (asked,) = rig.frames(AskHead)
+    answer = HeadAnswer(DIRECT, BOB, asked.n, 1, 1, ROW)
+    box.on_head(answer, "node-9:stale")
+    assert not rig.frames(SyncedOut)
+    box.on_head(answer, OTHER)
+    assert rig.frames(HeadsOut)[0].heads == (answer,) and rig.frames(SyncedOut)
+
+
+def test_a_flapping_device_resumes_from_memory(rig: Rig) -> None:
+    box = Mailbox(rig, BOB)
+    synced(rig, box)
+    box.on_detach((ME, 1))
+    attach(rig, box, session=2, cursor=rig.time_ms())
+    assert not rig.asks and rig.frames(SyncedOut)
+    box.on_detach((ME, 2))
+    rig.epoch += 1
+    attach(rig, box, session=3, cursor=rig.time_ms())
+    assert rig.asks, "under another table the copy is not trusted"
+
+
+def test_a_device_has_one_session_and_a_revoked_one_none(rig: Rig) -> None:
+    box = Mailbox(rig, BOB)
+    synced(rig, box)
+    attach(rig, box, session=2)
+    assert rig.frames(DropSession)[0].code == "session_replaced"
+    rig.store.commit([Write(ME, UserRow(BOB, 1, (("stolen", 5),)))])
+    other = Mailbox(rig, BOB)
+    attach(rig, other, session=3, device="stolen")
+    rig.answer_asks()
+    assert rig.frames(DropSession)[0].code == "device_revoked" and not other.sessions
+
+
+def test_the_asking_session_gets_sent_and_the_others_the_message(rig: Rig) -> None:
+    box = Mailbox(rig, ALICE)
+    for session, device in ((1, "phone"), (2, "laptop")):
+        box.on_attach(Attach(ALICE, session, device, 0, ()), ME)
+        rig.answer_asks()
+    rig.sent.clear()
+    box.on_echo(EchoSent(ROW, 0, ((ME, 1, "m1"),)))
+    assert rig.frames(SentOut)[0].session == 1 and rig.frames(FanOut)[0].sessions == (2,)
+
+
+def test_a_cursor_passes_no_unstored_mark(rig: Rig) -> None:
+    box = Mailbox(rig, BOB)
+    synced(rig, box)
+    rig.now += 10
+    box.on_mark(MarkFrom(BOB, 1, DIRECT, 3, 0), ME)
+    reported_at = rig.time_ms()
+    rig.now += 30
+    box.on_ask_cursor(AskCursor(BOB, 1), ME)
+    (answer,) = rig.frames(CursorAnswer)
+    assert answer.cursor == reported_at and answer.marks_ms == 30_000
+    box.on_mark_stored(DIRECT, 3, 0)
+    box.on_ask_cursor(AskCursor(BOB, 1), ME)
+    assert rig.frames(CursorAnswer)[0].cursor == rig.time_ms()
+
+
+def test_a_read_reaches_the_users_other_devices_at_once(rig: Rig) -> None:
+    box = Mailbox(rig, BOB)
+    for session, device in ((1, "phone"), (2, "laptop")):
+        synced(rig, box, session=session, device=device)
+    box.on_mark(MarkFrom(BOB, 1, DIRECT, 3, 3), ME)
+    (told,) = rig.frames(MarksOut)
+    assert told.sessions == (2,) and told.marks == ((BOB, 3, 3),)
+
+
+def test_a_mailbox_that_moves_has_its_marks_stored_first_and_hands_on_what_came_meanwhile(rig: Rig) -> None:
+    box = Mailbox(rig, BOB)
+    synced(rig, box)
+    box.on_mark(MarkFrom(BOB, 1, DIRECT, 3, 0), ME)
+    rig.reports.clear()
+    assert not box.freeze()
+    assert rig.reports == [(DIRECT, BOB, 3, 0)]
+    late = MarkFrom(BOB, 1, DIRECT, 4, 0)
+    box.on_mark(late, ME)
+    box.on_mark_stored(DIRECT, 3, 0)
+    assert box.freeze()
+    box.on_ask_cursor(AskCursor(BOB, 1), ME)
+    assert rig.frames(CursorAnswer)[0].cursor <= rig.time_ms()
+    rig.homes[BOB] = "node-4:new"
+    box.close()
+    assert rig.frames(MarkFrom, to="node-4:new") == [late]
+
+
+def test_a_session_whose_edge_takes_nothing_is_lost_and_closed_later(rig: Rig) -> None:
+    box = Mailbox(rig, BOB)
+    synced(rig, box, edge="node-7:edge")
+    rig.full.add("node-7:edge")
+    box.on_grown(DIRECT, 5)
+    assert not box.sessions
+    rig.full.clear()
+    next(iter(rig.opening.values()))("node-7:edge")
+    assert rig.frames(DropSession)[0].code == "slow_reader"
