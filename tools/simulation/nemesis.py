@@ -177,6 +177,8 @@ class Nemesis:
             cluster.store.replica_up(replica)
         cluster.database.up, cluster.database.slow_s, cluster.database.lose_answers = True, 0.0, 0.0
         for process in cluster.servers:
+            if isinstance(process, MeshProcess):
+                process.wall_off_ms = 0
             if isinstance(process, SimNode):
                 process.restart_s = RESTART_S
             process.resume()

@@ -8,6 +8,7 @@ from random import Random
 
 from msgspec import Struct
 
+from tools.simulation import scenarios
 from tools.simulation.cluster import Size
 from tools.simulation.nemesis import Nemesis
 from tools.simulation.store import Disk
@@ -335,6 +336,9 @@ PROFILES = (
     Profile("windows", _size(window_frames=8), _work(sends=60, burst=0.8, end=10.0), _windows),
     Profile("moves", _size(spare_nodes=1), _work(end=12.0), _moves),
     Profile("all", _size(workers=2, directories=2, spare_nodes=1), _work(end=16.0), _mixed),
+    Profile("silence", _size(), _work(sends=0, groups=0, changes=0, reads=0, end=30.0), scenarios.silence),
+    Profile("orphans", _size(), _work(sends=10, groups=1, changes=0, end=20.0), scenarios.orphans),
+    Profile("split", _size(workers=2), _work(sends=120, groups=0, directs=2, reads=0, burst=0.0, end=14.0), scenarios.split),
     Profile("calm", _size(), _work(end=8.0), _no_harm, planned_only=True),
 )
 

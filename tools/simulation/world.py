@@ -18,7 +18,7 @@ from random import Random
 
 from msgspec import Struct
 
-EVENTS_MAX = 400_000
+EVENTS_MAX = 100_000
 """Events of one history: past it the history is given up as one that spins."""
 STEP_S = 0.000_25
 """A process that asks to be called at once is called after this: a turn of its event loop."""
