@@ -22,6 +22,7 @@ from tests.survival.people import Crowd, sockets
 from tests.survival.scene import Outcome, Scene
 
 PEOPLE = 32
+GUESTS = ("g0", "g1")
 PER_S = 120.0
 RUN_S = 8.0
 HAVOC_S = float(os.environ.get("HAVOC_S", "25"))
@@ -36,11 +37,13 @@ async def crowded(cluster: ClusterProcess, folder: Path) -> Crowd:
     names = [f"p{number:02}" for number in range(PEOPLE)]
     for number, name in enumerate(names):
         crowd.add(name, devices=3 if number % 16 == 0 else 2 if number % 3 == 0 else 1, stored=number % 4 == 0)
+    for name in GUESTS:
+        crowd.add(name, devices=2, stored=True)
     await crowd.open()
     for number, name in enumerate(names):
         crowd.meet(name, names[(number + 1) % PEOPLE], 3.0)
         crowd.meet(name, names[(number + 11) % PEOPLE])
-    await crowd.gather("the village", names[:20], 0.6)
+    crowd.invite(await crowd.gather("the village", names[:20], 0.6), names[0], GUESTS)
     await crowd.gather("the bench", names[5:13], 1.0)
     await crowd.gather("the ferry", names[18:30:2], 1.0)
     return crowd

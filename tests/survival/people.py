@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import aiohttp
-from homing import Client, Gap, Refused, Shown, StateChanged, Stored, ids
+from homing import Client, Gap, Handle, Refused, RequestRefused, Shown, StateChanged, Stored, ids
 from homing.effects import Effect
 from homing.limits import Limits
 from homing.protocol import Error, ServerFrame, Welcome
@@ -109,7 +109,7 @@ class Device:
             case Refused(id, error) if said := self.said.pop(id, None):
                 said.refused = f"{error.name}: {error.message}"
             case Gap(conversation, first, last, reason):
-                self.screen.gaps.append(f"{conversation[:8]} {first}-{last}: {reason}")
+                self.screen.gaps.append(f"{conversation} {first}-{last}: {reason}")
             case StateChanged("waiting" | "closed" as state, code, reason):
                 self.lost[f"{state} {code} {reason}"] += 1
 
@@ -157,6 +157,9 @@ class Crowd:
         self.places: dict[str, list[tuple[str, float]]] = {}
         """person → where he talks (a user's or group's id), with weights."""
         self.said: list[Said] = []
+        self.guests: dict[str, list[str]] = {}
+        """group → user ids of those who come and go."""
+        self._inviting: dict[str, tuple[Device, list[str]]] = {}
         self._talkers: list[asyncio.Task[None]] = []
 
     @staticmethod
@@ -192,6 +195,28 @@ class Crowd:
     def chats_of(self, user: str) -> list[str]:
         return [conversation for conversation, users in self.members.items() if user in users]
 
+    def invite(self, group: str, maker: str, guests: Sequence[str]) -> None:
+        """The group's maker takes the guests in and sends them away again, for as long as all talk."""
+        self._inviting[group] = (self.devices[maker][0], [ids.user_id(guest) for guest in guests])
+        self.guests[group] = self._inviting[group][1]
+
+    async def _come_and_go(self, group: str, maker: Device, guests: Sequence[str]) -> None:
+        conversation = maker.client.conversation(group)
+        for number in range(1_000_000):
+            for change in (conversation.add, conversation.remove):
+                await asyncio.shield(self._change(await change(guests[number % len(guests)]), maker))
+                await asyncio.sleep(self.rng.uniform(0.0, 0.6))
+
+    async def _change(self, handle: Handle, maker: Device) -> None:
+        """Waits for a change of a group; what its entry says is its home's affair."""
+        said = Said(handle.id, handle.conversation, maker.user, maker.name, "", self.now())
+        self.said.append(said)
+        try:
+            said.entry = await handle.stored
+            said.body, said.stored_at = said.entry.body, self.now()
+        except RequestRefused as error:
+            said.refused = str(error)
+
     def places_of(self, person: str) -> list[str]:
         return [to for to, _ in self.places[person]]
 
@@ -221,10 +246,7 @@ class Crowd:
         """The first one makes a group of all."""
         maker = self.devices[people[0]][0]
         handle = await maker.client.create_group(title, *people[1:])
-        said = Said(handle.id, handle.conversation, maker.user, maker.name, "", self.now())
-        said.entry = await handle.stored
-        said.body, said.stored_at = said.entry.body, self.now()  # what such an entry says is its home's affair
-        self.said.append(said)
+        await self._change(handle, maker)
         self.members[handle.conversation] = [ids.user_id(person) for person in people]
         for person in people:
             self.places.setdefault(person, []).append((handle.conversation, weight))
@@ -236,6 +258,7 @@ class Crowd:
         """Everybody begins to talk, so many messages a second in all."""
         mean_s = len(self.places) / per_s
         self._talkers = [asyncio.create_task(self._talk(person, mean_s)) for person in self.places]
+        self._talkers += [asyncio.create_task(self._come_and_go(group, *who)) for group, who in self._inviting.items()]
 
     async def hush(self) -> None:
         """Nobody says more."""

@@ -10,7 +10,7 @@ import statistics
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from homing import HistoryUnavailable
 from homing.ids import slot_of
@@ -165,6 +165,12 @@ class Scene:
             assert not changed, f"what was read before stands otherwise now: {changed}"
         self.truth = {c: [*(self.truth.get(c, []) if not whole else []), *entries] for c, entries in new.items()}
         screens = [device.screen for device in self.crowd.all_devices]
+        guests = [
+            checks.guests_see_their_time(screen, self.truth[group], group)
+            for group, users in self.crowd.guests.items()
+            for screen in screens
+            if screen.user in users
+        ]
         problems = {
             "answered": checks.some(checks.all_answered(said)),
             "acked": checks.some(checks.acked_is_everywhere(said, histories, members, above)),
@@ -172,7 +178,8 @@ class Scene:
             "same for all": checks.some(checks.same_for_all(histories, members)),
             "not invented": checks.some(checks.nothing_invented(said, histories)),
             "own order": checks.some(checks.own_order(said)),
-            "screens": checks.some(checks.screens_are_true(screens, self.truth, members)),
+            "screens": checks.some(checks.screens_are_true(screens, self.truth, members, self.crowd.guests)),
+            "guests": checks.some(chain.from_iterable(guests)),
             "marks": checks.some(checks.marks_have_arrived(screens, said, members)),
         }
         assert {name: found for name, found in problems.items() if found} == {}

@@ -37,7 +37,7 @@ class Record:
             "same": checks.same_for_all(self.histories, MEMBERS),
             "invented": checks.nothing_invented(self.said, self.histories),
             "own": checks.own_order(self.said),
-            "screens": checks.screens_are_true(self.screens, self.truth, MEMBERS),
+            "screens": checks.screens_are_true(self.screens, self.truth, MEMBERS, {}),
             "marks": checks.marks_have_arrived(self.screens, self.said, MEMBERS),
         }
         return [name for name, problems in found.items() if checks.some(problems)]
@@ -200,3 +200,69 @@ def test_a_planted_fault_is_seen(plant: Callable[[Record], None], seen: set[str]
     record = honest()
     plant(record)
     assert seen <= set(record.problems())
+
+
+# ---------------------------------------------------------------- who comes and goes
+
+
+def stays() -> tuple[list[Entry], Screen]:
+    """Ben is in the group from 2 to 4 and from 7 on."""
+    kinds = {2: "group.add", 4: "group.remove", 7: "group.add"}
+    log = [
+        Entry(
+            conversation=GROUP, seq=seq, message_id=ids.message_id(GROUP, seq, 1), sender=ANN, id=f"i{seq}", type=kinds.get(seq, "text"),
+            body=f'{{"members":["{BEN}"]}}' if seq in kinds else f"word {seq}", ts=seq, ordinal=seq,
+        )
+        for seq in range(1, 10)
+    ]  # fmt: skip
+    return log, Screen("ben/d", BEN, {GROUP: [e for e in log if e.seq in (2, 3, 4, 7, 8, 9)]})
+
+
+def test_a_guest_who_saw_his_time_has_no_problem() -> None:
+    log, screen = stays()
+    assert list(checks.guests_see_their_time(screen, log, GROUP)) == []
+    del screen.shown[GROUP][:2]  # he was offline in his first stay
+    assert list(checks.guests_see_their_time(screen, log, GROUP)) == []
+
+
+@pytest.mark.parametrize("plant", ["before", "between", "missing", "twice", "other"])
+def test_a_guest_who_saw_something_else_is_noticed(plant: str) -> None:
+    log, screen = stays()
+    shown = screen.shown[GROUP]
+    match plant:
+        case "before":
+            shown.insert(0, log[0])
+        case "between":
+            shown.insert(3, log[4])
+        case "missing":
+            del shown[4]
+        case "twice":
+            shown.append(shown[-1])
+        case "other":
+            shown[1] = msgspec.structs.replace(shown[1], body="another")
+    assert len(list(checks.guests_see_their_time(screen, log, GROUP))) == 1
+
+
+# ---------------------------------------------------------------- a device that is killed
+
+
+def test_a_device_that_died_between_keeping_and_showing_has_no_problem() -> None:
+    log, _ = stays()
+    shown = {GROUP: [log[3], log[5], log[8]]}
+    assert list(checks.shown_once_over_lives("ben/d", shown)) == []
+    assert list(checks.kept_is_true("ben/d", {GROUP: log[2:]}, {GROUP: log}, shown)) == []
+
+
+def test_a_device_that_shows_again_what_it_showed_in_an_earlier_life_is_noticed() -> None:
+    log, _ = stays()
+    assert len(list(checks.shown_once_over_lives("ben/d", {GROUP: [log[3], log[5], log[5]]}))) == 1
+    assert len(list(checks.shown_once_over_lives("ben/d", {GROUP: [log[5], log[3]]}))) == 1
+
+
+def test_a_store_with_a_hole_or_another_word_is_noticed() -> None:
+    log, _ = stays()
+    truth, shown = {GROUP: log}, {GROUP: [log[3]]}
+    assert len(list(checks.kept_is_true("ben/d", {GROUP: log[4:]}, truth, shown))) == 1
+    assert len(list(checks.kept_is_true("ben/d", {GROUP: [*log[2:5], *log[6:]]}, truth, shown))) == 1
+    changed = [*log[2:5], msgspec.structs.replace(log[5], body="another"), *log[6:]]
+    assert len(list(checks.kept_is_true("ben/d", {GROUP: changed}, truth, shown))) == 1
