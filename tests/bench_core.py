@@ -23,13 +23,13 @@ from node.core.effects import EntryToClients, SentToClient, ToClient
 from node.core.limits import CoreLimits
 from node.core.node import NodeCore
 from node.edge.codec import EncodedEntry, decode, encode, message_frame, sent_frame
-from router.events import FrameIn, Peer
+from router.events import Event, FrameIn, Peer
 from router.limits import MeshLimits
 from router.mesh import Mesh
 from storage.client import StorageClient
 from storage.frames import Answered, Ask, StorageFrame, WriteRow, Written
 from storage.memory import MemoryStore
-from storage.store import CellRow, Write
+from storage.store import CellRow, EntryRow, Write
 
 _decode_storage = msgspec.msgpack.Decoder(StorageFrame).decode
 _encode = msgspec.msgpack.Encoder().encode
@@ -40,7 +40,7 @@ class Worker:
         self.mesh = mesh
         self.store = MemoryStore()
 
-    def on_events(self, events: list[object], now: float) -> None:
+    def on_events(self, events: list[Event], now: float) -> None:
         writes: dict[str, list[tuple[int, Write]]] = {}
         for event in events:
             if isinstance(event, FrameIn):
@@ -80,7 +80,7 @@ class Bench:
                 core._on_directory_events([event])
         self.meshes["storage-1"].set_epoch(1, self.now)
         self.cpu = 0.0
-        self.inbox: list[tuple[str, int, object]] = []
+        self.inbox: list[tuple[str, int, EntryRow]] = []
         self.pump(50)
         self.people: list[tuple[str, int, str]] = []
         for n in range(2 * pairs):
@@ -138,13 +138,13 @@ class Bench:
     def message(self, n: int, count: int) -> None:
         home, session, _ = self.people[n]
         peer = self.people[n ^ 1][2]
-        data = msgspec.json.encode(p.Send(id=f"{n}-{count}", to=peer, body="The quick brown fox jumps over the lazy dog. " * 2, ts=1, after=0))
-        self.client(home, session, data)
+        send = p.Send(id=f"{n}-{count}", to=peer, body="The quick brown fox jumps over the lazy dog. " * 2, ts=1, after=0)
+        self.client(home, session, msgspec.json.encode(send))
 
     def acks(self) -> None:
         inbox, self.inbox = self.inbox, []
         for name, session, row in inbox:
-            self.client(name, session, msgspec.json.encode(p.Ack(conversation=row.conversation, seq=row.seq)))  # type: ignore[attr-defined]
+            self.client(name, session, msgspec.json.encode(p.Ack(conversation=row.conversation, seq=row.seq)))
 
 
 def main() -> None:

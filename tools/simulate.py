@@ -99,7 +99,8 @@ def _report(args: argparse.Namespace, done: int, failed: list[Result], seconds: 
         print(f"and {len(failed) - SHOWN_MAX} more: {', '.join(str(r.seed) for r in failed[SHOWN_MAX:])}")
     rule = f" with the rule {args.broken} taken out" if args.broken else ""
     print(
-        f"{done} histories{rule} in {seconds:.1f} s ({done / max(seconds, 1e-9) * 60:.0f} a minute): {len(failed) or 'none'} broke a promise."
+        f"{done} histories{rule} in {seconds:.1f} s ({done / max(seconds, 1e-9) * 60:.0f} a minute): "
+        f"{len(failed) or 'none'} broke a promise."
     )
     if failed:
         print(f"To see one again: {command(failed[0].seed, args.broken)}")

@@ -96,8 +96,8 @@ class Read(_Frame, tag="read", kw_only=True):
 
 
 class Fetch(_Frame, tag="fetch", kw_only=True):
-    """Asks for the entries ``from_seq`` to ``to_seq``, both included. If the range is cut (at ``limit``, or because its bodies are long) the
-    newest come: ask again for what lies below the first of them."""
+    """Asks for the entries ``from_seq`` to ``to_seq``, both included. If the range is cut (at ``limit``, or because its bodies are long)
+    the newest come: ask again for what lies below the first of them."""
 
     id: RequestId
     conversation: Id

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from node.core.frames import (
     AskCursor,
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
     from node.core.services import Services
 
+PAGE_BYTES = 131_072
+"""A page of heads is sent when it weighs this; with its last head at most 400 KiB, far below what a reader may have waiting."""
 HELD_MAX = 256
 """Entries that wait for one session to be let in: the time of one read of its index."""
 SessionKey: TypeAlias = tuple[str, int]
@@ -248,15 +250,14 @@ class Mailbox:
     def _stream(self, sync: Sync) -> None:
         """Sends full pages, and the end of the stream when all heads are there."""
         session = sync.key[1]
-        page = self.sv.limits.heads_page
-        while not sync.request and len(sync.heads) >= page:
-            self._send(sync.key, HeadsOut(session, tuple(sync.heads[:page])))
-            del sync.heads[:page]
+        while not sync.request and (count := self._full_page(sync)):
+            self._send(sync.key, HeadsOut(session, tuple(sync.heads[:count])))
+            del sync.heads[:count]
         if sync.wanted:
             return
         del self.syncs[sync.n]
         if sync.request:
-            heads = sorted(sync.heads, key=lambda h: -(h.last.created_at if h.last else 0))
+            heads = _lightened(sorted(sync.heads, key=lambda h: -(h.last.created_at if h.last else 0)))
             self._send(sync.key, HeadsOut(session, tuple(heads), sync.request, sync.more))
             return
         if not self.sv.rules.attach_first:
@@ -265,6 +266,15 @@ class Mailbox:
             self._send(sync.key, HeadsOut(session, tuple(sync.heads), "", sync.more))
         cursor, marks_ms = self._cursor(sync.cursor)
         self._send(sync.key, SyncedOut(session, cursor, marks_ms))
+
+    def _full_page(self, sync: Sync) -> int:
+        """How many of the heads that are there make a page, by number or by weight; 0: not enough yet."""
+        weight = 0
+        for n, head in enumerate(sync.heads, 1):
+            weight += _weight(head)
+            if n >= self.sv.limits.heads_page or weight >= PAGE_BYTES:
+                return n
+        return 0
 
     def on_ask_heads(self, frame: AskHeads, edge: str) -> None:
         """A client's page of the conversation list: ``before`` is ``time.conversation`` of the page before."""
@@ -425,6 +435,21 @@ class Mailbox:
     def is_idle(self) -> bool:
         idle = self.sv.now - self.idle_since >= self.sv.limits.mailbox_idle_s
         return not self.sessions and not self.unstored and not self.loading and not self.syncs and idle
+
+
+def _weight(head: HeadAnswer) -> int:
+    """Bytes of a head at most, roughly: a character has up to four, most have one."""
+    chars = sum(len(row.body) for row in head.rows) + (len(head.last.body) if head.last else 0)
+    return 512 + 4 * chars + 64 * len(head.marks)
+
+
+def _lightened(heads: list[HeadAnswer]) -> list[HeadAnswer]:
+    """One frame has to hold them: past its weight heads come without their last entry and marks, which can be fetched."""
+    weight, light = 0, []
+    for head in heads:
+        weight += _weight(head)
+        light.append(head if weight <= 2 * PAGE_BYTES else structs.replace(head, last=None, marks=(), rows=()))
+    return light
 
 
 def _ignore(_outcome: Outcome, _what: None) -> None:

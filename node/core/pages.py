@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from node.core.conversation import Conversation
 
 HEAD_ROWS_MAX = 16
+HEAD_CHARS_MAX = 16_384
+"""Bodies that ride along with a head: a short absence is made good without a fetch, a long one is not pressed into one frame."""
 
 
 class Pages:
@@ -95,10 +97,12 @@ class Pages:
         marks = tuple([(u, m[0], m[1]) for u, m in cv.marks.by_user.items() if u != frame.user])
         peer = next((u for u in cv.roster.by_user if u != frame.user), "") if kind_of(cv.id) == DIRECT else ""
         above = tuple([row for row in rows if row.seq >= first and row is not last])
+        if sum(len(row.body) for row in above) > HEAD_CHARS_MAX:
+            above = ()  # the device fetches them
         cv.sv.send(
             source,
             HeadAnswer(
                 cv.id, frame.user, frame.n, high, last.ordinal if last else 0, last, delivered, read, read_ordinal, marks,
-                cv.roster.title, peer, member.role, member.until_seq, above,
+                cv.roster.title_for(frame.user), peer, member.role, member.until_seq, above,
             ),
         )  # fmt: skip

@@ -24,6 +24,8 @@ class Membership(Struct):
     from_seq: int
     until_seq: int = 0
     """0 while he is a member."""
+    title: str = ""
+    """The group's title when the membership ended: its later ones are not for him."""
 
 
 class Denied(Exception):
@@ -59,6 +61,11 @@ class Roster:
     def sees(self, user: str, seq: int) -> bool:
         m = self.by_user.get(user)
         return m is not None and m.from_seq <= seq and (not m.until_seq or seq < m.until_seq)
+
+    def title_for(self, user: str) -> str:
+        """The title as far as ``user`` may know it."""
+        m = self.by_user.get(user)
+        return m.title if m is not None and m.until_seq else self.title
 
     def audience(self, seq: int) -> list[str]:
         """Everybody who may see the entry ``seq``."""
@@ -142,13 +149,13 @@ class Roster:
 
     def row(self, conversation: str, user: str, seq: int) -> MemberRow:
         m = self.by_user[user]
-        return MemberRow(conversation, user, seq, m.role, m.from_seq, m.until_seq, self.title)
+        return MemberRow(conversation, user, seq, m.role, m.from_seq, m.until_seq, self.title_for(user))
 
     def load(self, rows: Iterable[MemberRow]) -> None:
         """What storage holds of the members; entries newer than a row are applied after."""
         newest = 0
         for row in rows:
-            self.by_user[row.user] = Membership(row.role, row.from_seq, row.until_seq)
+            self.by_user[row.user] = Membership(row.role, row.from_seq, row.until_seq, row.title if row.until_seq else "")
             self.version = max(self.version, row.seq)
             if row.seq >= newest and row.title:
                 newest, self.title = row.seq, row.title
@@ -164,7 +171,7 @@ class Roster:
     def _end(self, user: str, seq: int) -> None:
         m = self.by_user.get(user)
         if m is not None and not m.until_seq and m.from_seq < seq:
-            self.by_user[user] = Membership(GONE, m.from_seq, seq + 1)
+            self.by_user[user] = Membership(GONE, m.from_seq, seq + 1, self.title)
 
     def _inherit(self, seq: int) -> list[str]:
         """A group whose owner left is owned by its longest-standing admin, or member."""

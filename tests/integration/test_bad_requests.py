@@ -232,7 +232,6 @@ def test_a_removed_member_reads_up_to_his_removal_and_nothing_of_what_comes_afte
     assert not [f for f in bob.received if f["op"] == "message" and f["entry"]["seq"] > 3]
 
 
-@pytest.mark.xfail(strict=True, reason="node/core/pages.py puts the present title into every head")
 def test_a_removed_member_does_not_learn_the_groups_later_names(shared_cluster: ClusterProcess, alice: Device, bob: Device) -> None:
     group = group_of(alice, bob.user, title="before")
     assert alice.ask("group_remove", conversation=group, members=[bob.user])["op"] == "sent"
