@@ -1,0 +1,48 @@
+"""docs/errors.md says what the code says: every code with its action and the close code that it ends a connection with."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from homing import codes
+
+from node.gateway import close_code
+
+TEXT = (Path(__file__).resolve().parent.parent.parent / "docs" / "errors.md").read_text(encoding="utf-8")
+ROW = re.compile(r"\| (\d{4}) \| `(\w+)` \| `(\w+)` \| (.+) \| (\d{4}|–) \|")
+CLOSE_ROW = re.compile(r"\| (\d{4}) \| ([^`|]+) \|")
+NEVER_ENDS = {
+    codes.NOT_A_MEMBER, codes.NOT_FOUND, codes.FORBIDDEN, codes.GROUP_FULL, codes.HELLO_TWICE, codes.CONFLICT, codes.UNAVAILABLE,
+    codes.RATE_LIMITED, codes.RESYNC,
+}  # fmt: skip
+"""Answers to requests: the session goes on."""
+
+
+def rows() -> list[tuple[str, ...]]:
+    return [match.groups() for line in TEXT.splitlines() if (match := ROW.fullmatch(line))]
+
+
+def test_every_code_has_one_row_with_its_name_and_action_in_order() -> None:
+    assert [(int(row[0]), row[1], row[2]) for row in rows()] == [(c.number, c.name, c.action) for c in codes.CODES.values()]
+
+
+def test_the_close_codes_are_those_that_the_gateway_sends() -> None:
+    for number, name, _, _, close in rows():
+        code = codes.CODES[name]
+        expected = "–" if code in NEVER_ENDS else str(close_code(code))
+        assert close == expected, (number, name)
+
+
+def test_every_row_says_when() -> None:
+    assert all(len(row[3]) > 10 for row in rows())
+
+
+def test_every_close_code_of_ours_is_explained() -> None:
+    explained = {int(match[1]) for line in TEXT.splitlines() if (match := CLOSE_ROW.fullmatch(line))}
+    assert explained == {value for name, value in vars(codes).items() if name.startswith("CLOSE_")}
+
+
+def test_the_ranges_have_the_actions_that_the_table_of_ranges_says() -> None:
+    ranges = dict(re.findall(r"\| (\d)000s \| `(\w+)` \|", TEXT))
+    assert ranges == {str(code.number // 1_000): code.action for code in codes.CODES.values()}
