@@ -173,8 +173,10 @@ class Gateway:
     def _too_fast(self, c: Connection, frame: p.ClientFrame, wait_s: float) -> None:
         self.counts["rate_limited"] += 1
         code, wait_ms = codes.RATE_LIMITED, int(min(wait_s, 60.0) * 1_000) + 1
-        text = "too many frames in too short a time"
-        self._put(c, p.Error(code=code.number, name=code.name, message=text, id=getattr(frame, "id", None), retry_after_ms=wait_ms))
+        error = p.Error(code=code.number, name=code.name, message="too many frames in too short a time", retry_after_ms=wait_ms)
+        # A mark has no id: the conversation says which one was not taken, so that the device repeats it (P5).
+        error.id, error.conversation = getattr(frame, "id", None), getattr(frame, "conversation", None)
+        self._put(c, error)
 
     def _refuse(self, c: Connection, code: codes.Code, message: str, field: str = "") -> None:
         """An error that ends the connection."""
