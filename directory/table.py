@@ -52,7 +52,7 @@ class Table:
         terms: per slot the epoch at which its owner got it.
     """
 
-    __slots__ = ("_runs", "by_incarnation", "epoch", "members", "owners", "terms")
+    __slots__ = ("_names", "_runs", "by_incarnation", "epoch", "members", "owners", "terms")
 
     def __init__(self, epoch: int, members: tuple[Member, ...], owners: array[int], terms: array[int]) -> None:
         self.epoch = epoch
@@ -61,6 +61,7 @@ class Table:
         self.terms = terms
         self.by_incarnation = {m.incarnation: m for m in members}
         self._runs: list[tuple[int, int, int, int]] | None = None
+        self._names: list[str] | None = None
 
     @classmethod
     def empty(cls) -> Table:
@@ -70,6 +71,14 @@ class Table:
         """The incarnation that owns ``slot``."""
         index = self.owners[slot]
         return None if index == NOBODY else self.members[index].incarnation
+
+    def names(self) -> list[str]:
+        """Per slot the incarnation that owns it, "" for nobody: for whoever looks up every message. Not to be changed."""
+        if self._names is None:
+            self._names = []
+            for _, count, owner, _ in self.runs():
+                self._names += [self.members[owner].incarnation if owner != NOBODY else ""] * count
+        return self._names
 
     def role(self, role: str) -> list[Member]:
         return [m for m in self.members if m.role == role]

@@ -366,9 +366,7 @@ class NodeCore:
         gone = self.members - table.by_incarnation.keys()
         self.epoch = table.epoch
         self.members = frozenset(table.by_incarnation)
-        self.owners = []
-        for _, count, owner, _ in table.runs():
-            self.owners += [table.members[owner].incarnation if owner < len(table.members) else NOBODY] * count
+        self.owners = table.names()
         self.homes = {}
         self.slots_owned = self.owners.count(self.me)
         for member in table.members:
