@@ -2,7 +2,8 @@
 
 Laws:
     * A session speaks to one mailbox, that of its user's present home. When the home moves by plan the session is attached to the new one,
-      the socket stays open; when the home is lost the socket is closed, and the device says hello again.
+      the socket stays open; when the home is lost the socket is closed, and the device says hello again. One that no home had let in yet
+      has nothing to lose: it waits for the next home.
     * A request that waits is asked again when the owner changes, under the same id; after ``request_timeout_s`` the client hears
       ``unavailable``: the same id again tells what became of it.
     * An answer counts only from the present owner of what was asked.
@@ -159,12 +160,13 @@ class Edge:
         for session, s in list(self.sessions.items()):
             home = self.sv.owner_of(s.who.user)
             if home != s.home:
-                if s.home and s.home not in members:
+                if s.home and s.home not in members and s.welcomed:
                     self.close(session, codes.HOME_LOST)
                     continue
-                if s.home:
+                if s.home in members:
                     self.sv.send(s.home, Detach(s.who.user, session))
-                s.have = ()
+                if s.welcomed:
+                    s.have = ()  # what it lacked then was streamed to it
                 self._attach(session, s)
         self.ask_again()
 
