@@ -8,7 +8,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 from msgspec import Struct
@@ -24,6 +24,8 @@ class ConfigError(Exception):
 
 class MeshConfig(MeshLimits, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The limits of the core and those of the ZeroMQ transport."""
+
+    may_be_zero: ClassVar[frozenset[str]] = frozenset({"turn_pace_s"})
 
     send_queue_packets: int = 256
     """ZMQ_SNDHWM of a DEALER: packets that wait for one peer's connection. Past it a packet is dropped here and the link resends it;

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from msgspec import Struct
 
 
 class MeshLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds and times of links and handshakes. ``problems()`` says which relations between them do not hold."""
+
+    may_be_zero: ClassVar[frozenset[str]] = frozenset()
+    """Fields that 0 turns off."""
 
     window_frames: int = 4096
     """Frames a link may have unacknowledged. A peer further behind than that is served by heads, not bodies (design.md §6)."""
@@ -56,5 +61,6 @@ class MeshLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             (self.hello_max_s >= self.hello_s, f"{path}.hello_max_s must be at least {path}.hello_s"),
             (self.keepalive_s >= 10 * self.ack_delay_s, f"{path}.keepalive_s must be at least 10 x {path}.ack_delay_s"),
         ]
-        positive = [name for name in self.__struct_fields__ if isinstance(v := getattr(self, name), int | float) and v <= 0]
+        checked = [name for name in self.__struct_fields__ if name not in self.may_be_zero]
+        positive = [name for name in checked if isinstance(v := getattr(self, name), int | float) and v <= 0]
         return [f"{path}.{name} must be greater than 0" for name in positive] + [text for holds, text in rules if not holds]
