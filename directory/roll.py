@@ -22,6 +22,8 @@ from directory.table import Member
 
 BEATS_MISSED = 1.5
 """Renewal intervals without a renewal that, together with a broken connection, are enough."""
+TOLD = frozenset({"good-bye", "superseded"})
+"""Reasons for which a process is gone that need not be told to it."""
 GONE_MAX = 4_096
 """Incarnations remembered as taken out, so that one that wakes up hears it. Older ones are told by ``Renew.joined``."""
 
@@ -115,13 +117,17 @@ class Roll:
 
     def remove(self, incarnation: str, reason: str, now: float) -> bool:
         """Takes an incarnation out for good; False: it was not alive."""
-        if self.alive.pop(incarnation, None) is None:
+        alive = self.alive.pop(incarnation, None)
+        if alive is None:
             return False
         self.version += 1
         self.gone[incarnation] = reason
         while len(self.gone) > GONE_MAX:
             self.gone.popitem(last=False)
-        self._forget[incarnation] = now + self._config.forget_s
+        # A storage worker has no lease by which it would end itself: one that was cut off must be able to hear it, however late. Without
+        # the link it would wait for ever as who it was, and so would a cell row that only it can write.
+        if alive.member.role != "storage" or reason in TOLD:
+            self._forget[incarnation] = now + self._config.forget_s
         return True
 
     def due(self, now: float) -> bool:

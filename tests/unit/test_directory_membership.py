@@ -352,3 +352,12 @@ def test_a_connection_that_broke_once_is_forgiven_by_the_next_renewal() -> None:
     rig.paused.add("b:1")
     rig.run(LEASE - 0.1)
     assert rig.live() == {"a:1", "b:1"}
+
+
+def test_a_silent_storage_worker_keeps_its_link_until_it_has_heard_that_it_is_out() -> None:
+    rig = cluster(A, B)
+    rig.kill(WORKER.incarnation)
+    rig.kill(B.incarnation)
+    rig.run(LEASE + 2 * rig.config.forget_s)
+    assert rig.forgotten() == [B.incarnation]  # a node ends by its own lease, a worker does not
+    assert WORKER.incarnation in rig.core.roll.gone
