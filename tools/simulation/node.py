@@ -136,14 +136,15 @@ class SimNode(MeshProcess):
             return
         now = self.clock()
         core = self.core
-        core.directory.set_health(bool(core.storage.workers), not self.stopping, len(self.sockets), now)
-        core.tick(now)
+        if now >= core.due_at:
+            core.directory.set_health(bool(core.storage.workers), not self.stopping, len(self.sockets), now)
+            core.tick(now)
         if now >= self._sweep_at:
             self._sweep(now)
         if not self._apply():
             return
         self.put_on_wire(now)
-        self.wake_at(min(core.next_deadline(), self._sweep_at))
+        self.wake_at(min(core.due_at, self._sweep_at))
         self.wake_at(self.mesh.next_deadline())
 
     # ------------------------------------------------------------ sockets

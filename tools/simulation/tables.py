@@ -65,7 +65,21 @@ def _shared_build(current: Table, members: Sequence[Member], group_owners: Seque
     return _built.get(key, lambda: _one(_build(current, members, group_owners, epoch)))
 
 
+_owners = slots.owners
+_owners_of: OrderedDict[int, tuple[Table, list[str]]] = OrderedDict()
+
+
+def _shared_owners(table: Table) -> list[str]:
+    kept = _owners_of.get(id(table))
+    if kept is None:
+        kept = _owners_of[id(table)] = (table, _owners(table))
+        if len(_owners_of) > KEPT_MAX:
+            _owners_of.popitem(last=False)
+    return list(kept[1])
+
+
 def install() -> None:
     """Has this interpreter share tables from now on."""
     Table.apply = _shared_apply  # type: ignore[method-assign, assignment]  # the same function, called once for each argument
     slots.build = _shared_build
+    slots.owners = _shared_owners
