@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import TypeAlias
 
 from homing import codes
@@ -162,6 +163,12 @@ class Conversation:
         while self.inbox and self.state == OPEN:
             frame, source = self.inbox.popleft()
             self.handlers[type(frame)](frame, source)
+        self._go_if_nothing()
+
+    def _go_if_nothing(self) -> None:
+        """Nothing is under this id: the actor is let go at the next sweep, or whoever makes up ids would fill the memory."""
+        if not self.roster.by_user and not self.pending and self.state == OPEN:
+            self.used_at = -inf
 
     # -------------------------------------------------------------- requests
 
@@ -170,6 +177,7 @@ class Conversation:
         self.used_at = self.sv.now
         if self.state == OPEN or isinstance(frame, DeliverRefused):
             self.handlers[type(frame)](frame, source)
+            self._go_if_nothing()
         elif self.state == FROZEN and isinstance(frame, MarkReport):
             self.receipts.on_report(frame, source)
             self.receipts.store_now()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -253,3 +254,19 @@ def test_a_user_has_at_most_16_devices_and_a_device_one_connection(shared_cluste
             assert devices[3].received[-1]["name"] == "session_replaced"
             again.is_alive()
         devices[0].is_alive()
+
+
+def test_asking_for_conversations_that_one_makes_up_fills_no_memory(shared_cluster: ClusterProcess) -> None:
+    """5,000 of them: their actors are gone with the next sweep, not two minutes later."""
+    names = ("node-1", "node-2", "node-3")
+    with unharmed(shared_cluster), contextlib.ExitStack() as stack:
+        devices = [stack.enter_context(Device(shared_cluster, n % 3)) for n in range(10)]
+        before = sum(metric(shared_cluster, "homing_node_conversations", name) for name in names)
+        for n in range(10):
+            for device in devices:
+                wanted = [ids.group_id(os.urandom(16)) for _ in range(50)]
+                device.put(*({"op": "fetch", "id": f"{n}.{m}", "conversation": id_} for m, id_ in enumerate(wanted)))
+                got = answers(device, [f"{n}.{m}" for m in range(50)])
+                assert {f["name"] for f in got.values()} == {"not_a_member"}
+        held = sum(metric(shared_cluster, "homing_node_conversations", name) for name in names) - before
+        eventually(lambda: sum(metric(shared_cluster, "homing_node_conversations", name) for name in names) < before + max(500, held / 10))
