@@ -90,11 +90,11 @@ class Pump:
         except Exception as error:
             self._fail(error)
 
-    def _flush(self) -> None:
+    def _flush(self, not_before: float = 0.0) -> None:
         self._scheduled = None
         if self._loop is None:
             return
-        now = self._loop.time()
+        now = max(self._loop.time(), not_before)
         tick_at: float | None = None
         if self._tick is not None:
             try:
@@ -132,13 +132,12 @@ class Pump:
         self._timer = self._loop.call_at(at, self._on_timer)
 
     def _on_timer(self) -> None:
+XX
+        it would fire at once, again and again until the clock moves on (measured: 0.5 ms of CPU for each acknowledgement)."""
         self._timer = None
-        self._flush_now()
-
-    def _flush_now(self) -> None:
         if self._scheduled is not None:
             self._scheduled.cancel()
-        self._flush()
+        self._flush(self._timer_at)
 
     def _fail(self, error: Exception) -> None:
         self._halt()
