@@ -19,7 +19,7 @@ from directory.events import (
 from directory.frames import Expelled, MoveOff, Release, Released, Renew, Renewed
 from directory.membership import MembershipCore
 from directory.table import NOBODY, Member, Table
-from tests.unit.directory_rig import LEASE, RENEW, A, B, C, D, Rig, cluster, member, planned
+from tests.unit.directory_rig import LEASE, RENEW, WORKER, A, B, C, D, Rig, cluster, member, planned
 
 # ------------------------------------------------------------------ joining
 
