@@ -12,7 +12,8 @@ from collections.abc import Callable, Hashable, Sequence
 from directory import slots
 from directory.table import Delta, Member, Table, encode_delta
 
-KEPT_MAX = 512
+KEPT_MAX = 64
+"""More tables than one history has; each weighs half a megabyte with its key."""
 
 
 class _Shared:
