@@ -2,7 +2,8 @@
 
 ``HOMING_FUZZ_FRAMES`` says how many frames go to each port (10,000; a million: ``HOMING_FUZZ_FRAMES=1000000``), ``HOMING_FUZZ_SEED`` which
 ones. HTTP and strangers at the mesh get a connection for every ten and twenty of them. On two cores 10,000 take 45 s, 100,000 six minutes,
-a million about an hour. Afterwards every process has its pid, is healthy and has grown by less than ``GROWN_BYTES_MAX``; two people chat all the while.
+a million about an hour. Afterwards every process has its pid, is healthy and has grown by less than ``GROWN_BYTES_MAX``; two people
+chat all the while.
 """
 
 from __future__ import annotations
