@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from homing import codes
 
 from tests.integration.conftest import ClusterProcess
 from tests.survival import checks
@@ -24,10 +25,14 @@ from tests.survival.scene import Outcome, Scene
 PEOPLE = 32
 GUESTS = ("g0", "g1")
 PER_S = 120.0
-RUN_S = 8.0
-HAVOC_S = float(os.environ.get("HAVOC_S", "25"))
+RUN_S = 6.0
+HAVOC_S = float(os.environ.get("HOMING_HAVOC_S", "20"))
+"""Longer by hand: each run throws its dice anew."""
 CHAT_AGAIN_P50_S = 3.0
 CHAT_AGAIN_MAX_S = 8.0
+"""Promised are 3 s from a node's death; the machine on which this runs has others to serve as well."""
+WITHOUT_DIRECTORY_MAX_S = 15.0
+"""A dead node's slots wait for a directory that is dead, too: until that has started again."""
 
 
 async def crowded(cluster: ClusterProcess, folder: Path) -> Crowd:
@@ -57,6 +62,8 @@ async def scene(cluster: ClusterProcess, tmp_path: Path) -> AsyncIterator[Scene]
     finally:
         await crowd.close()
         await crowd.sockets.close()
+    for log in cluster.layout.logs_dir.iterdir():
+        assert "Traceback" not in log.read_text(), f"a process failed by itself, see {log}"
 
 
 async def kill(scene: Scene, *names: str) -> None:
@@ -85,6 +92,15 @@ async def kill_supervisor(scene: Scene) -> None:
     scene.cluster.kill_supervisor()
     scene.cluster.kill("node-2")
     await asyncio.sleep(2.0)
+    scene.cluster.start()
+    await asyncio.to_thread(scene.cluster.wait_ready)
+
+
+async def kill_everything(scene: Scene) -> None:
+    """All that runs dies at once, as in a power cut; then a new `homing up`."""
+    scene.cluster.kill_supervisor()
+    for name in scene.cluster.pids:
+        scene.cluster.kill(name)
     scene.cluster.start()
     await asyncio.to_thread(scene.cluster.wait_ready)
 
@@ -123,11 +139,17 @@ async def home_of_the_busiest(scene: Scene) -> str:
     return (await scene.homes())[counts.most_common(1)[0][0]]
 
 
-def in_time(outcome: Outcome) -> None:
-    """Promised are 3 s; the machine on which this runs has others to serve as well."""
+def in_time(outcome: Outcome, p50_s: float = CHAT_AGAIN_P50_S, max_s: float = CHAT_AGAIN_MAX_S) -> None:
+    """All chat again."""
     for values in (outcome.devices_s.values(), outcome.conversations_s.values()):
         if values:
-            assert statistics.median(values) < CHAT_AGAIN_P50_S and max(values) < CHAT_AGAIN_MAX_S, str(outcome)
+            assert statistics.median(values) < p50_s and max(values) < max_s, str(outcome)
+
+
+def invisible(outcome: Outcome) -> None:
+    """P6: nobody hears of an error, and who loses his connection was asked to come back."""
+    assert not outcome.errors, str(outcome)
+    assert all(reason.startswith(f"waiting {codes.GOING_AWAY.number} ") for reason in outcome.lost), str(outcome)
 
 
 @pytest.mark.timeout(300)
@@ -139,7 +161,8 @@ async def test_nobody_misses_a_word_when_processes_are_killed(scene: Scene) -> N
     in_time(await scene.mishap(f"kill -9 {name}, home of the busiest conversation", partial(kill, scene, name), RUN_S, [name]))
     await scene.mishap("kill -9 directory-1", partial(kill, scene, "directory-1"), RUN_S)
     await scene.mishap("kill -9 storage-1", partial(kill, scene, "storage-1"), RUN_S)
-    in_time(await scene.mishap("kill -9 node-2, directory-1", partial(kill, scene, "node-2", "directory-1"), RUN_S, ["node-2"]))
+    outcome = await scene.mishap("kill -9 node-2, directory-1", partial(kill, scene, "node-2", "directory-1"), RUN_S, ["node-2"])
+    in_time(outcome, WITHOUT_DIRECTORY_MAX_S, WITHOUT_DIRECTORY_MAX_S)
     in_time(await scene.mishap("kill -9 node-3, storage-1", partial(kill, scene, "node-3", "storage-1"), RUN_S, ["node-3"]))
     await scene.compare(whole=True)
 
@@ -148,15 +171,21 @@ async def test_nobody_misses_a_word_when_processes_are_killed(scene: Scene) -> N
 async def test_nobody_misses_a_word_when_processes_are_stopped_paused_and_restarted(scene: Scene) -> None:
     lonely = Lives(scene.crowd, "p18", scene.crowd.places_of("p18"))
     await scene.compare()
-    in_time(await scene.mishap("SIGTERM node-1", partial(stop, scene, "node-1"), RUN_S, ["node-1"]))
+    outcome = await scene.mishap("SIGTERM node-1", partial(stop, scene, "node-1"), RUN_S, ["node-1"])
+    in_time(outcome)
+    invisible(outcome)
     await scene.mishap("SIGSTOP storage-1 5 s", partial(pause, scene, "storage-1", 5.0), RUN_S)
+    await scene.mishap("SIGSTOP directory-1 4 s", partial(pause, scene, "directory-1", 4.0), RUN_S)
+    pid, before = scene.cluster.pids["node-3"], await scene.incarnation("node-3")
     await scene.mishap("SIGSTOP node-3 6 s", partial(pause, scene, "node-3", 6.0), RUN_S + 6, ["node-3"])
+    assert scene.cluster.pids["node-3"] != pid and await scene.incarnation("node-3") not in ("", before)
     await scene.mishap("a device is killed 6 times, and node-1", partial(lives_and_deaths, scene, lonely), RUN_S)
     kept, name = await lonely.kept(), f"{lonely.person}/lonely"
     assert sum(map(len, kept.values())) > 100
     assert checks.some(checks.shown_once_over_lives(name, lonely.shown)) == []
     assert checks.some(checks.kept_is_true(name, kept, scene.truth, lonely.shown)) == []
-    await scene.mishap("kill -9 homing up, node-2; homing up", partial(kill_supervisor, scene), RUN_S, ["node-2"])
+    in_time(await scene.mishap("kill -9 homing up, node-2; homing up", partial(kill_supervisor, scene), RUN_S, ["node-2"]))
+    await scene.mishap("kill -9 everything at once; homing up", partial(kill_everything, scene), RUN_S)
     await scene.compare(whole=True)
 
 

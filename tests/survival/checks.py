@@ -84,10 +84,10 @@ def nothing_invented(said: Iterable[Said], histories: Histories) -> Iterator[str
 
 
 def own_order(said: Iterable[Said]) -> Iterator[str]:
-    """What one device said in one conversation stands there in the order in which it was said."""
+    """What one device said in one conversation stands there in the order in which it was said. Changes of groups are asked for apart."""
     last: dict[tuple[str, str], Said] = {}
-    for s in said:
-        if s.entry is None:
+    for s in sorted(said, key=lambda s: s.said_at):
+        if s.entry is None or s.entry.type.startswith("group."):
             continue
         before = last.get((s.device, s.conversation))
         if before is not None and before.entry is not None and before.entry.seq >= s.entry.seq:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -160,6 +160,10 @@ class Crowd:
         self.guests: dict[str, list[str]] = {}
         """group → user ids of those who come and go."""
         self._inviting: dict[str, tuple[Device, list[str]]] = {}
+        self._inside: dict[str, set[str]] = {}
+        """group → which of them are in."""
+        self._changes = 0
+        self._begun: set[asyncio.Task[object]] = set()
         self._talkers: list[asyncio.Task[None]] = []
 
     @staticmethod
@@ -202,20 +206,28 @@ class Crowd:
 
     async def _come_and_go(self, group: str, maker: Device, guests: Sequence[str]) -> None:
         conversation = maker.client.conversation(group)
-        for number in range(1_000_000):
-            for change in (conversation.add, conversation.remove):
-                await asyncio.shield(self._change(await change(guests[number % len(guests)]), maker))
-                await asyncio.sleep(self.rng.uniform(0.0, 0.6))
+        inside = self._inside.setdefault(group, set())
+
+        async def turn(guest: str) -> None:
+            await self._change(await (conversation.remove if guest in inside else conversation.add)(guest), maker)
+            inside.symmetric_difference_update({guest})
+
+        while True:
+            await self._to_the_end(turn(self.rng.choice(guests)))
+            await asyncio.sleep(self.rng.uniform(0.0, 0.6))
 
     async def _change(self, handle: Handle, maker: Device) -> None:
         """Waits for a change of a group; what its entry says is its home's affair."""
         said = Said(handle.id, handle.conversation, maker.user, maker.name, "", self.now())
         self.said.append(said)
+        self._changes += 1
         try:
             said.entry = await handle.stored
             said.body, said.stored_at = said.entry.body, self.now()
         except RequestRefused as error:
             said.refused = str(error)
+        finally:
+            self._changes -= 1
 
     def places_of(self, person: str) -> list[str]:
         return [to for to, _ in self.places[person]]
@@ -277,12 +289,18 @@ class Crowd:
             device = rng.choice(devices)
             if len(device.said) < UNANSWERED_MAX:
                 (to,) = rng.choices(places, weights)
-                # Said to the end, also when everybody is hushed meanwhile.
-                await asyncio.shield(device.say(to, f"{person} {rng.getrandbits(64):x}"))
+                await self._to_the_end(device.say(to, f"{person} {rng.getrandbits(64):x}"))
             await asyncio.sleep(rng.uniform(0.5, 1.5) * mean_s)
 
+    async def _to_the_end(self, work: Coroutine[None, None, object]) -> None:
+        """Does it all, also when everybody is hushed meanwhile."""
+        task = asyncio.create_task(work)
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+        await asyncio.shield(task)
+
     def unanswered(self) -> int:
-        return sum(len(device.said) for device in self.all_devices)
+        return self._changes + sum(len(device.said) for device in self.all_devices)
 
 
 def sockets() -> aiohttp.ClientSession:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 
@@ -32,7 +32,7 @@ LOOK_S = 0.05
 IN_FLIGHT_S = 0.1
 """What was answered before the mishap may be read from the socket so long after it."""
 SOON_S = 0.5
-"""Only a conversation in which somebody says something so soon after the mishap tells how long it was away."""
+"""Only a conversation in which somebody who kept his connection spoke so soon after the mishap tells how long it was away."""
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Outcome:
     name: str
     said: int = 0
     devices_s: dict[str, float] = field(default_factory=dict)
-    """device → until its first `stored` over a new connection, of those that were connected to what died."""
+    """device → until the first message is stored that it says over a new connection, of those that were connected to what died."""
     conversations_s: dict[str, float] = field(default_factory=dict)
     """conversation → until its first `stored`, of those that were at home there and in which somebody talked."""
     silence_s: float = 0.0
@@ -82,7 +82,7 @@ class Scene:
         self.crowd.talk(self.per_s)
         await asyncio.sleep(WARM_S)
         hit = set(hit)
-        there = [d for d in devices if d.node in hit]
+        there = [d for d in devices if d.node in hit and d.person in self.crowd.places]
         homes = await self.homes()
         at_home = [c for c in self.crowd.members if homes[c] in hit]
         at = self.crowd.now()
@@ -99,17 +99,25 @@ class Scene:
         await self.compare()
         return outcome
 
-    def _measure(self, outcome: Outcome, at: float, there: Iterable[Device], at_home: Iterable[str]) -> None:
-        stored = sorted((s.stored_at, s.device, s.conversation) for s in self.crowd.said if s.stored_at > at + IN_FLIGHT_S)
+    def _measure(self, outcome: Outcome, at: float, there: Sequence[Device], at_home: Iterable[str]) -> None:
+        stored = sorted((s.stored_at, s.said_at, s.device, s.conversation) for s in self.crowd.said if s.stored_at > at + IN_FLIGHT_S)
         for device in there:
             back = min((t for t in device.welcomes if t > at), default=float("inf"))
-            times = [t for t, name, _ in stored if name == device.name and t >= back]
-            outcome.devices_s[device.name] = min(times, default=float("inf")) - at
-        wanted = {s.conversation for s in self.crowd.said if s.said_at < at + SOON_S and s.stored_at > at + IN_FLIGHT_S}
+            # Whoever had nothing to say when he was back could have: his first message counts as said then.
+            first = (t - max(0.0, said_at - back) for t, said_at, name, _ in stored if name == device.name and t >= back)
+            outcome.devices_s[device.name] = next(first, float("inf")) - at
+        away = {device.name for device in there}
+        wanted = {c for _, said_at, name, c in stored if said_at < at + SOON_S and name not in away}
         for conversation in wanted.intersection(at_home):
-            outcome.conversations_s[conversation] = min(t for t, _, c in stored if c == conversation) - at
-        times = [at, *(t for t, _, _ in stored)]
+            outcome.conversations_s[conversation] = min(t for t, _, _, c in stored if c == conversation) - at
+        times = [at, *(t for t, _, _, _ in stored)]
         outcome.silence_s = max((b - a for a, b in pairwise(times)), default=float("inf"))
+
+    async def incarnation(self, name: str) -> str:
+        """Which incarnation of a process is in the table; empty: none."""
+        async with session() as http:
+            members = (await get(http, f"{self.cluster.url}/v1/cluster")).json()["members"]  # type: ignore[index]  # a document of ours
+        return next((str(m["incarnation"]) for m in members if m["name"] == name and m["in_table"]), "")
 
     async def homes(self) -> dict[str, str]:
         """conversation → the node where it is at home, as the directory says."""
@@ -182,7 +190,8 @@ class Scene:
             "guests": checks.some(chain.from_iterable(guests)),
             "marks": checks.some(checks.marks_have_arrived(screens, said, members)),
         }
-        assert {name: found for name, found in problems.items() if found} == {}
+        report = "\n".join(f"{name}: {problem}" for name, found in problems.items() for problem in found)
+        assert not report, f"broken promises:\n{report}\n(data in {self.cluster.data})"
 
     async def _fetch(self, above: dict[str, int]) -> Histories:
         histories: Histories = {}
