@@ -102,6 +102,8 @@ class Conversation:
         """Group entries of the last rows: what follows from them is written again once the log row has shown that we may."""
         self.inbox: deque[tuple[ConversationFrame, str]] = deque()
         self.scanning: list[tuple[Writing, str]] = []
+        self.starting: list[tuple[Writing, str]] = []
+        """Requests to a direct conversation whose member rows are not durable yet."""
         self.used_at = services.now
         self.handlers: dict[type, Callable[..., None]] = {
             ToConversation: self.on_write,
@@ -217,6 +219,8 @@ class Conversation:
         behind = len(self.pending) >= limits.unsaid_entries_max or self.speech.under_way() >= limits.unsettled_entries_max
         if behind or not self.sv.has_room:
             return self.refuse(frame, source, codes.OVERLOADED, "too many entries on their way", retry_after_ms=RETRY_MS)
+        if self.next == 1 and kind_of(self.id) == DIRECT and isinstance(frame, ToConversation) and self._starts(frame, source):
+            return
         try:
             type_, body = self._permit(frame)
         except Denied as no:
@@ -230,8 +234,9 @@ class Conversation:
             Denied: the user may not, or there is no such conversation.
         """
         if isinstance(frame, ToConversation):
-            if not self.roster.by_user:
-                self._start_direct(frame)
+            unborn = self.next == 1 and kind_of(self.id) == DIRECT and not frame.peer  # one member's row may be all that is known of it
+            if unborn or not self.roster.by_user:
+                raise Denied(codes.NOT_FOUND, "there is no such conversation", "to")
             if not self.roster.may_write(frame.user):
                 raise Denied(codes.NOT_A_MEMBER, "you are not a member of this conversation", "to")
             return frame.kind, frame.body
@@ -249,14 +254,22 @@ class Conversation:
             what["role"] = frame.role
         return frame.kind, json.dumps(what, ensure_ascii=False, separators=(",", ":"))
 
-    def _start_direct(self, frame: ToConversation) -> None:
-        if kind_of(self.id) != DIRECT or not frame.peer or direct_id(frame.user, frame.peer) != self.id:
-            raise Denied(codes.NOT_FOUND, "there is no such conversation", "to")
-        self.roster.start_direct(frame.user, frame.peer)
-        self.index.forget(True)
-        for user in self.roster.current():
-            # Neither member can be anybody else (the id is a hash of both), so these rows may be durable before the first entry is.
-            self._derived_row(self.roster.row(self.id, user, 0))
+    def _starts(self, frame: ToConversation, source: str) -> bool:
+        """The first entries of a direct conversation do not name its members, so both rows are durable before there is any: the request
+        waits for them. (Neither member can be anybody else, the id is a hash of both.) False: they are, or this is no such request."""
+        known = self.roster.by_user.keys()
+        if not self.underived:
+            if not frame.peer or direct_id(frame.user, frame.peer) != self.id or {frame.user, frame.peer} <= known:
+                return False
+            self.roster.start_direct(frame.user, frame.peer)
+            self.index.forget(True)
+            for user in self.roster.current():
+                self._derived_row(self.roster.row(self.id, user, 0))
+        if len(self.starting) >= self.sv.limits.loading_requests_max:
+            self.refuse(frame, source, codes.OVERLOADED, "this conversation is being opened", retry_after_ms=RETRY_MS)
+        else:
+            self.starting.append((frame, source))
+        return True
 
     def _new_group(self, frame: GroupChange) -> str:
         if self.roster.by_user or self.head or self.pending:
@@ -353,9 +366,7 @@ class Conversation:
     def say_ready(self) -> None:
         """Says, in seq order, what is stored and led to by the members' index rows."""
         while self.pending and self.pending[0].stored and self.state != CLOSED:
-            # The first entry of a direct conversation does not name its members: their rows go before it.
-            behind_max = 0 if self.head == 0 and kind_of(self.id) == DIRECT else self.sv.limits.unsaid_entries_max
-            if self.underived > behind_max or not self.index.allows():
+            if self.underived > self.sv.limits.unsaid_entries_max or not self.index.allows():
                 return
             pending = self.pending.popleft()
             self.head = pending.row.seq
@@ -406,6 +417,10 @@ class Conversation:
     def _on_derived(self, outcome: Outcome, _: None) -> None:
         if outcome is Outcome.STORED:
             self.underived -= 1
+            if not self.underived and self.starting:
+                waiting, self.starting = self.starting, []
+                for frame, source in waiting:
+                    self.on_frame(frame, source)
             if self.pending and self.pending[0].stored:
                 self.say_ready()
 
@@ -426,7 +441,7 @@ class Conversation:
 
     def is_at_rest(self) -> bool:
         """Nothing is pending, unsettled or unstored: the actor can be let go or handed over."""
-        quiet = not self.pending and self.speech.is_at_rest() and not self.scanning and not self.underived
+        quiet = not self.pending and self.speech.is_at_rest() and not self.scanning and not self.underived and not self.starting
         return self.state in (OPEN, FROZEN, SEALED) and quiet and self.marks.dirty_since is None and self.marks.writing is None
 
     @property
@@ -459,6 +474,7 @@ class Conversation:
         self.state = CLOSED
         self.inbox.clear()
         self.pending.clear()
+        self.starting.clear()
         self.speech.clear()
 
     def check(self) -> None:

@@ -13,7 +13,7 @@ from node.core.effects import Effect
 from node.core.limits import CoreLimits
 from node.core.rules import ALL
 from storage.memory import MemoryStore
-from storage.store import CellRow, Outcome, Query, Row, Write
+from storage.store import CellRow, MemberRow, Outcome, Query, Row, Write
 
 ME, OTHER = "node-1:me", "node-2:other"
 ALICE, BOB, CAROL, DAVE = (user_id(name) for name in ("alice", "bob", "carol", "dave"))
@@ -139,6 +139,9 @@ class Rig:
         return found
 
     def open_conversation(self, id_: str = DIRECT, term: int = 1) -> Conversation:
+        """A direct one has the rows of its members, but no entry yet."""
+        if id_ == DIRECT:
+            self.store.commit([Write(ME, MemberRow(DIRECT, user, 0, "member", 1, 0)) for user in (ALICE, BOB)])
         conversation = Conversation(self, id_, term)
         self.settle()
         assert conversation.state == "open"

@@ -60,7 +60,28 @@ def test_an_activation_writes_the_log_row_before_it_answers(rig: Rig) -> None:
     rig.answer_asks()
     assert [type(row) for row, _, _ in rig.writes] == [LogRow] and cv.state == "barrier"
     rig.store_all(LogRow)
-    assert cv.state == "open" and any(isinstance(row, EntryRow) for row, _, _ in rig.writes)
+    assert cv.state == "open" and [type(row) for row, _, _ in rig.writes] == [MemberRow, MemberRow]
+
+
+def test_the_first_entry_of_a_direct_conversation_waits_for_the_rows_of_both_members(rig: Rig) -> None:
+    cv = Conversation(rig, DIRECT, 5)
+    cv.on_frame(send("m1"), EDGE)
+    cv.on_frame(send("m2", BOB), EDGE)
+    rig.answer_asks()
+    rig.store_all(LogRow)
+    first, second = rig.writes
+    first[1](Outcome.STORED, None)
+    assert rig.writes == [first, second] and not cv.pending  # one row alone would leave the other member out of what a successor says
+    second[1](Outcome.STORED, None)
+    assert [row.client_message_id for row, _, _ in rig.writes if isinstance(row, EntryRow)] == ["m1", "m2"]
+
+
+def test_a_direct_conversation_of_which_one_row_is_known_is_begun_again(rig: Rig) -> None:
+    rig.store.commit([Write(ME, MemberRow(DIRECT, ALICE, 0, "member", 1, 0))])
+    cv = Conversation(rig, DIRECT, 5)
+    rig.settle()
+    say(rig, cv, send("m1"))
+    assert sorted(cv.roster.current()) == sorted((ALICE, BOB)) and [d.users for d in rig.frames(Deliver)] == [(BOB,)]
 
 
 def test_a_fenced_log_row_ends_the_incarnation(rig: Rig) -> None:
@@ -247,7 +268,8 @@ def test_who_is_no_member_neither_writes_nor_reads(rig: Rig) -> None:
 
 
 def test_a_direct_conversation_needs_the_right_peer(rig: Rig) -> None:
-    cv = rig.open_conversation()
+    cv = Conversation(rig, DIRECT, 1)
+    rig.settle()
     cv.on_frame(ToConversation(DIRECT, ALICE, 7, "x", "text", "", 0, 0, CAROL), EDGE)
     assert rig.frames(Refusal)[0].code == "not_found"
 
