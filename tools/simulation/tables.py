@@ -45,7 +45,7 @@ def _content(table: Table) -> Content:
     if kept is None:
         content = (table.epoch, table.members, table.owners.tobytes(), table.terms.tobytes())
         kept = _contents[id(table)] = (table, content)
-        if len(_contents) > 4 * KEPT_MAX:
+        if len(_contents) > 2 * KEPT_MAX:
             _contents.popitem(last=False)
     return kept[1]
 
