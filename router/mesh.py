@@ -244,7 +244,8 @@ class Mesh:
 
     def _on_hello(self, hello: Hello, now: float) -> list[Event]:
         neighbour = self._neighbour(hello.name)
-        if neighbour is None or hello.dst_name != self.me.name or hello.name != name_of(hello.incarnation):
+        elsewhere = not hello.endpoint.startswith("tcp://") and self.me.endpoint.startswith("tcp://")
+        if neighbour is None or elsewhere or hello.dst_name != self.me.name or hello.name != name_of(hello.incarnation):
             self.counters["misdirected"] += 1
             return []
         if hello.incarnation in neighbour.retired:

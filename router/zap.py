@@ -52,7 +52,9 @@ class Authenticator:
                 self._socket.send_multipart(self._answer(request), zmq.NOBLOCK)
 
     def _answer(self, request: list[bytes]) -> list[bytes]:
-        """[routing id, "", version, request id, domain, address, identity, mechanism, credentials…] → the reply."""
+        """[routing id, "", version, request id, domain, address, identity, mechanism, credentials…] → the reply. What has another form was
+        not written by libzmq, and is refused like an unknown key."""
+        request = [*request, *[b""] * (8 - len(request))]
         route, version, number = request[0], request[2], request[3]
         mechanism, credentials = request[7], request[8:]
         name: str | None = None

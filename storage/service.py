@@ -152,7 +152,7 @@ class StorageService:
     def _on_frame(self, incarnation: str, frame: bytes, now: float) -> None:
         try:
             said = self._decode(frame)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, ValueError) as error:  # ValueError: text that is not UTF-8
             self.bad_frames += 1
             if self.bad_frames == 1 or self.bad_frames % 1_000 == 0:
                 log.warning("bad_frame", peer=incarnation, reason=str(error), count=self.bad_frames)

@@ -273,6 +273,9 @@ class Edge:
         self._change(session, s, "group.role", f, members=(f.user,), role=f.role)
 
     def _fetch(self, session: int, s: EdgeSession, f: p.Fetch) -> None:
+        under_way = sum(isinstance(request.frame, AskEntries) for request in s.requests.values())
+        if f.id not in s.requests and under_way >= self.sv.limits.fetches_per_session_max:
+            return self._error(session, codes.OVERLOADED, "too many pages under way", f.id, retry_ms=200)
         frame = AskEntries(f.conversation, s.who.user, session, f.id, max(1, f.from_seq), f.to_seq, f.limit)
         self._ask(session, s, f.id, f.conversation, frame)
 

@@ -45,6 +45,8 @@ class CoreLimits(Struct, frozen=True, forbid_unknown_fields=True):
     """A request that met a frozen or foreign slot is asked again after this, or when the table changes."""
     requests_per_session_max: int = 128
     """A session's requests that wait for an answer; more are refused as overloaded."""
+    fetches_per_session_max: int = 16
+    """A session's pages that are under way: more would fill the link to its edge for everybody else there."""
     heads_page: int = 25
     """Heads in one streamed page."""
     sync_heads_max: int = 100

@@ -283,7 +283,7 @@ class NodeCore:
     def _on_frame_in(self, event: FrameIn) -> None:
         try:
             frame = _DECODER.decode(event.frame)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, ValueError):
             return  # a neighbouring release may say what we do not know; it changes nothing
         kind = type(frame)
         handler = self.handlers.get(kind)

@@ -68,7 +68,10 @@ class Pages:
         self.rows(from_seq, to_seq, lambda rows: self._answer_page(frame, source, window[1], rows))
 
     def _answer_page(self, frame: AskEntries, source: str, head: int, rows: list[EntryRow]) -> None:
-        self.cv.sv.send(source, EntriesAnswer(frame.session, frame.id, self.cv.id, tuple(rows), head))
+        if not self.cv.sv.send(source, EntriesAnswer(frame.session, frame.id, self.cv.id, tuple(rows), head)):
+            # An edge that is full asks for nothing more by itself: the page is read again when there is room.
+            key = f"{self.cv.id}.{frame.session}.{frame.id}"
+            self.cv.sv.send_when_open(source, key, lambda _: self.cv.on_frame(frame, source))
 
     # -------------------------------------------------------------- heads
 

@@ -262,11 +262,20 @@ def test_asking_for_conversations_that_one_makes_up_fills_no_memory(shared_clust
     with unharmed(shared_cluster), contextlib.ExitStack() as stack:
         devices = [stack.enter_context(Device(shared_cluster, n % 3)) for n in range(10)]
         before = sum(metric(shared_cluster, "homing_node_conversations", name) for name in names)
-        for n in range(10):
+        for n in range(34):
             for device in devices:
-                wanted = [ids.group_id(os.urandom(16)) for _ in range(50)]
+                wanted = [ids.group_id(os.urandom(16)) for _ in range(15)]
                 device.put(*({"op": "fetch", "id": f"{n}.{m}", "conversation": id_} for m, id_ in enumerate(wanted)))
-                got = answers(device, [f"{n}.{m}" for m in range(50)])
+                got = answers(device, [f"{n}.{m}" for m in range(15)])
                 assert {f["name"] for f in got.values()} == {"not_a_member"}
         held = sum(metric(shared_cluster, "homing_node_conversations", name) for name in names) - before
         eventually(lambda: sum(metric(shared_cluster, "homing_node_conversations", name) for name in names) < before + max(500, held / 10))
+
+
+def test_pages_under_way_are_bounded_for_each_session(shared_cluster: ClusterProcess, alice: Device, bob: Device) -> None:
+    group = group_of(alice)
+    alice.put(*({"op": "fetch", "id": f"p{n}", "conversation": group} for n in range(60)))
+    got = answers(alice, [f"p{n}" for n in range(60)])
+    assert {f["op"] for f in got.values()} <= {"entries", "error"}
+    assert {f["name"] for f in got.values() if f["op"] == "error"} <= {codes.OVERLOADED.name}
+    assert alice.ask("fetch", conversation=group)["op"] == "entries"

@@ -353,7 +353,6 @@ NOT_UTF_8 = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="msgspec raises UnicodeDecodeError, which is no MsgspecError: nobody catches it")
 async def test_a_text_in_a_mesh_frame_that_is_not_utf_8_ends_no_process(start_cluster: Callable[..., ClusterProcess]) -> None:
     cluster = start_cluster(2)
     with allowed(cluster), unharmed(cluster):
