@@ -60,6 +60,6 @@ class Marks:
         """The row is durable; returns the users whose mailbox waits to hear it, and whose marks have not moved since."""
         if self.writing is not None:
             self.stored, self.writing = self.writing, None
-        told = [user for user in self.waiting if self.is_stored(user)]
+        told = [user for user in sorted(self.waiting) if self.is_stored(user)]
         self.waiting.difference_update(told)
         return told
