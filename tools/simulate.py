@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
@@ -75,7 +75,7 @@ def _many(args: argparse.Namespace, count: int) -> int:
     return FAILED if failed else 0
 
 
-def results(seeds: range, broken: str, jobs: int) -> Iterator[Result]:
+def results(seeds: Sequence[int], broken: str, jobs: int) -> Iterator[Result]:
     """What each history came to, in the order of the seeds."""
     if jobs == 1:
         yield from map(partial(run_history, broken=broken), seeds)

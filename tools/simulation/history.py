@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from pathlib import Path
+from zlib import crc32
 
 from msgspec import Struct
 
@@ -30,6 +32,8 @@ class Result(Struct, frozen=True):
     events: int
     seconds: float
     said: int
+    fingerprint: int
+    """Of the randomness left at the end: equal for two runs that took the same decisions."""
 
 
 class History:
@@ -59,12 +63,12 @@ class History:
         except Exception as error:
             # Whatever a core raises would have ended its process: it must not happen.
             where = traceback.extract_tb(error.__traceback__)[-1]
-            promise, text = (
-                "crash",
-                f"{type(error).__name__}: {error} ({where.filename.rpartition('/main/')[2]}:{where.lineno} {where.name})",
-            )
+            at = f"{Path(where.filename).name}:{where.lineno} {where.name}"
+            promise, text = "crash", f"{type(error).__name__}: {error} ({at})"
         world = self.world
-        return Result(world.seed, self.profile.name, promise, text, world.events, round(world.now, 3), len(self.checkers.said))
+        fingerprint = crc32(repr(world.random.getstate()).encode())
+        said = len(self.checkers.said)
+        return Result(world.seed, self.profile.name, promise, text, world.events, round(world.now, 3), said, fingerprint)
 
     def _run(self) -> None:
         self.before_run(self)
