@@ -18,6 +18,7 @@ from homing import codes
 
 from tests.integration.conftest import ClusterProcess
 from tests.survival import checks
+from tests.survival.faults import FAULTS, Plant, planted
 from tests.survival.lives import Lives
 from tests.survival.people import Crowd, sockets
 from tests.survival.scene import Outcome, Scene
@@ -146,6 +147,13 @@ def in_time(outcome: Outcome, p50_s: float = CHAT_AGAIN_P50_S, max_s: float = CH
             assert statistics.median(values) < p50_s and max(values) < max_s, str(outcome)
 
 
+def sees(scene: Scene, plant: Plant) -> bool:
+    """Whether a fault in what this run collected is seen, at one member and at all of them."""
+    conversation = max(scene.truth, key=lambda c: len(scene.truth[c]))
+    users = scene.crowd.members[conversation]
+    return all(scene.broken(planted(scene.histories, plant, conversation, some), {}) for some in (users[-1:], users))
+
+
 def invisible(outcome: Outcome) -> None:
     """P6: nobody hears of an error, and who loses his connection was asked to come back."""
     assert not outcome.errors, str(outcome)
@@ -165,6 +173,7 @@ async def test_nobody_misses_a_word_when_processes_are_killed(scene: Scene) -> N
     in_time(outcome, WITHOUT_DIRECTORY_MAX_S, WITHOUT_DIRECTORY_MAX_S)
     in_time(await scene.mishap("kill -9 node-3, storage-1", partial(kill, scene, "node-3", "storage-1"), RUN_S, ["node-3"]))
     await scene.compare(whole=True)
+    assert [plant.__name__ for plant in FAULTS if not sees(scene, plant)] == []
 
 
 @pytest.mark.timeout(300)

@@ -69,7 +69,8 @@ class Scene:
         self.cluster, self.crowd, self.per_s = cluster, crowd, per_s
         self.truth: dict[str, list[Entry]] = {}
         """conversation → what stood in it, for all to read, at the last look."""
-        self.checked = 0
+        self.histories: Histories = {}
+        """What was fetched at the last look."""
         self.looks = 0
 
     # ------------------------------------------------------------ mishaps
@@ -166,32 +167,39 @@ class Scene:
         self.looks += 1
         above = {} if whole else {c: len(entries) for c, entries in self.truth.items()}
         histories = await self._fetch(above)
-        members, said = self.crowd.members, self.crowd.said
+        members = self.crowd.members
         new = {c: histories[users[0]].get(c, []) for c, users in members.items()}
         if whole:
             changed = [c for c, entries in self.truth.items() if new[c][: len(entries)] != entries]
             assert not changed, f"what was read before stands otherwise now: {changed}"
         self.truth = {c: [*(self.truth.get(c, []) if not whole else []), *entries] for c, entries in new.items()}
-        screens = [device.screen for device in self.crowd.all_devices]
-        guests = [
-            checks.guests_see_their_time(screen, self.truth[group], group)
-            for group, users in self.crowd.guests.items()
+        self.histories = histories
+        report = "\n".join(self.broken(histories, above))
+        assert not report, f"broken promises:\n{report}\n(data in {self.cluster.data})"
+
+    def broken(self, histories: Histories, above: dict[str, int]) -> list[str]:
+        """What is wrong with these histories (of what lies ``above`` seq, per conversation), and with all that was said and shown."""
+        crowd, truth = self.crowd, self.truth
+        members, said = crowd.members, crowd.said
+        screens = [device.screen for device in crowd.all_devices]
+        guests = (
+            checks.guests_see_their_time(screen, truth[group], group)
+            for group, users in crowd.guests.items()
             for screen in screens
             if screen.user in users
-        ]
-        problems = {
-            "answered": checks.some(checks.all_answered(said)),
-            "acked": checks.some(checks.acked_is_everywhere(said, histories, members, above)),
-            "once, in order": checks.some(checks.once_and_in_order(histories, above)),
-            "same for all": checks.some(checks.same_for_all(histories, members)),
-            "not invented": checks.some(checks.nothing_invented(said, histories)),
-            "own order": checks.some(checks.own_order(said)),
-            "screens": checks.some(checks.screens_are_true(screens, self.truth, members, self.crowd.guests)),
-            "guests": checks.some(chain.from_iterable(guests)),
-            "marks": checks.some(checks.marks_have_arrived(screens, said, members)),
+        )
+        found = {
+            "answered": checks.all_answered(said),
+            "acked": checks.acked_is_everywhere(said, histories, members, above),
+            "once, in order": checks.once_and_in_order(histories, above),
+            "same for all": checks.same_for_all(histories, members),
+            "not invented": checks.nothing_invented(said, histories),
+            "own order": checks.own_order(said),
+            "screens": checks.screens_are_true(screens, truth, members, crowd.guests),
+            "guests": chain.from_iterable(guests),
+            "marks": checks.marks_have_arrived(screens, said, members),
         }
-        report = "\n".join(f"{name}: {problem}" for name, found in problems.items() for problem in found)
-        assert not report, f"broken promises:\n{report}\n(data in {self.cluster.data})"
+        return [f"{name}: {problem}" for name, problems in found.items() for problem in checks.some(problems)]
 
     async def _fetch(self, above: dict[str, int]) -> Histories:
         histories: Histories = {}
