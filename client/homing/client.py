@@ -30,7 +30,20 @@ from homing.effects import Answered, Delivered, Effect, ReadBy, Refused, Shown, 
 from homing.engine import Engine, GetToken
 from homing.handles import ClientClosed, Handle, RequestRefused
 from homing.limits import DEFAULTS, Limits
-from homing.protocol import Entries, Entry, Fetch, FetchHeads, FetchMembers, GroupCreate, Heads, MemberInfo, MembersPage, Send
+from homing.protocol import (
+    Entries,
+    Entry,
+    Fetch,
+    FetchHeads,
+    FetchMembers,
+    FetchPerson,
+    GroupCreate,
+    Heads,
+    MemberInfo,
+    MembersPage,
+    Person,
+    Send,
+)
 from homing.questions import Question
 from homing.requests import RequestInvalid
 from homing.sqlite import open_store
@@ -287,7 +300,19 @@ class Client:
 
     # ------------------------------------------------------------ questions
 
-    async def _ask(self, question: Question) -> Entries | Heads | MembersPage:
+    async def person(self, user: str) -> str:
+        """What somebody is called, remembered for `name_of`; "" while that is not known.
+
+        Raises:
+            HistoryUnavailable: no answer came.
+        """
+        page = await self._ask(FetchPerson(id=self._new_id(), user=user))
+        assert isinstance(page, Person)
+        if page.name:
+            self.remember_name(user, page.name)
+        return page.name
+
+    async def _ask(self, question: Question) -> Entries | Heads | MembersPage | Person:
         if not self._engine.is_open:
             raise ClientClosed("the client is not open")
         answer = self._answers[question.id] = asyncio.get_running_loop().create_future()

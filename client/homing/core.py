@@ -50,6 +50,7 @@ from homing.protocol import (
     Hello,
     MembersPage,
     Message,
+    Person,
     Pong,
     Receipts,
     Reconnect,
@@ -456,7 +457,7 @@ class ClientCore:
             effects += self.marks.read(state, own, None, self.user, tell=False)
         return effects
 
-    def _on_members(self, f: MembersPage, now: float) -> list[Effect]:
+    def _on_members(self, f: MembersPage | Person, now: float) -> list[Effect]:
         return [Answered(f.id, f)] if self._questions.close(f.id) else []
 
 
@@ -475,6 +476,7 @@ _HANDLERS: dict[type, Callable[..., list[Effect]]] = {
     Receipts: ClientCore._on_receipts,
     Entries: ClientCore._on_entries,
     MembersPage: ClientCore._on_members,
+    Person: ClientCore._on_members,
     Pong: ClientCore._on_pong,
     Error: ClientCore._on_error,
     Reconnect: ClientCore._on_reconnect,

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from homing.protocol import ClientFrame, Entries, Entry, Error, Heads, MembersPage
+from homing.protocol import ClientFrame, Entries, Entry, Error, Heads, MembersPage, Person
 
 State: TypeAlias = Literal["idle", "connecting", "syncing", "live", "waiting", "closed"]
 
@@ -62,7 +62,7 @@ class Answered(Struct, frozen=True):
     """Answer to a question (history page, page of heads, members)."""
 
     id: str
-    frame: Entries | Heads | MembersPage
+    frame: Entries | Heads | MembersPage | Person
 
 
 class Delivered(Struct, frozen=True):

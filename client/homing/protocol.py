@@ -121,6 +121,13 @@ class FetchMembers(_Frame, tag="fetch_members", kw_only=True):
     conversation: Id
 
 
+class FetchPerson(_Frame, tag="fetch_person", kw_only=True):
+    """Asks what somebody is called, to show his messages with a name."""
+
+    id: RequestId
+    user: Id
+
+
 class Ping(_Frame, tag="ping", kw_only=True):
     """Answered by ``pong`` with a newer cursor."""
 
@@ -301,6 +308,15 @@ class MembersPage(_Frame, tag="members", kw_only=True):
     title: str = ""
 
 
+class Person(_Frame, tag="person", kw_only=True):
+    """Answer to ``fetch_person``."""
+
+    id: str
+    user: Id
+    name: str = ""
+    """As the person's own token says; empty while his home does not know it, ask again later."""
+
+
 class Pong(_Frame, tag="pong", kw_only=True):
     time: int
     cursor: str | None = None
@@ -329,10 +345,10 @@ class Reconnect(_Frame, tag="reconnect", kw_only=True):
 
 
 ClientFrame: TypeAlias = (
-    Hello | Send | Ack | Read | Fetch | FetchHeads | FetchMembers | Ping
+    Hello | Send | Ack | Read | Fetch | FetchHeads | FetchMembers | FetchPerson | Ping
     | GroupCreate | GroupAdd | GroupRemove | GroupLeave | GroupRename | GroupRole
 )  # fmt: skip
 ServerFrame: TypeAlias = (
-    Welcome | Heads | Synced | Message | Sent | HeadChanged | Receipts | Entries | MembersPage | Pong | Error | Reconnect
+    Welcome | Heads | Synced | Message | Sent | HeadChanged | Receipts | Entries | MembersPage | Person | Pong | Error | Reconnect
 )  # fmt: skip
 GroupOp: TypeAlias = GroupCreate | GroupAdd | GroupRemove | GroupLeave | GroupRename | GroupRole

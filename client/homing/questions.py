@@ -7,9 +7,9 @@ from typing import TypeAlias
 from homing.effects import Effect, Transmit
 from homing.limits import Limits
 from homing.outbox import OutboxFull
-from homing.protocol import Fetch, FetchHeads, FetchMembers
+from homing.protocol import Fetch, FetchHeads, FetchMembers, FetchPerson
 
-Question: TypeAlias = Fetch | FetchHeads | FetchMembers
+Question: TypeAlias = Fetch | FetchHeads | FetchMembers | FetchPerson
 
 
 class Questions:

@@ -32,6 +32,7 @@ def edge_handlers(node: NodeCore) -> Hands:
         f.NotHere: edge.on_not_here,
         f.EntriesAnswer: edge.on_entries,
         f.MembersAnswer: edge.on_members,
+        f.PersonAnswer: edge.on_person,
     }
 
 
@@ -45,6 +46,7 @@ def actor_handlers(node: NodeCore) -> Hands:
         f.MarkFrom: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_mark(x, src)),
         f.AskCursor: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_ask_cursor(x, src)),
         f.AskHeads: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_ask_heads(x, src)),
+        f.AskPerson: node.on_ask_person,
         f.HeadAnswer: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_head(x, src), make=False),
     }
     of_conversation = (

@@ -26,6 +26,7 @@ from node.core.frames import (
     AskEntries,
     AskHeads,
     AskMembers,
+    AskPerson,
     Attach,
     Attached,
     CursorAnswer,
@@ -41,6 +42,7 @@ from node.core.frames import (
     MarksOut,
     MembersAnswer,
     NotHere,
+    PersonAnswer,
     Refusal,
     SentOut,
     SyncedOut,
@@ -60,7 +62,7 @@ who does not read."""
 ESCAPE_BYTES_MAX = 6
 """What a character of text may become on the wire: ``\\u0000``."""
 
-Asked: TypeAlias = ToConversation | GroupChange | AskEntries | AskMembers | AskHeads
+Asked: TypeAlias = ToConversation | GroupChange | AskEntries | AskMembers | AskHeads | AskPerson
 
 _direct_id = lru_cache(maxsize=16_384)(direct_id)
 """A pure function of two ids, asked for each message; the busiest pairs of a node fit."""
@@ -118,6 +120,7 @@ class Edge:
             p.Fetch: self._fetch,
             p.FetchHeads: self._fetch_heads,
             p.FetchMembers: self._fetch_members,
+            p.FetchPerson: self._fetch_person,
             p.GroupCreate: self._group_create,
             p.GroupAdd: self._group_members,
             p.GroupRemove: self._group_members,
@@ -142,7 +145,7 @@ class Edge:
         if s is None or s.attached or s.home != home:
             return
         if home:
-            self.sv.send(home, Attach(s.who.user, session, s.who.device, s.cursor, s.have))
+            self.sv.send(home, Attach(s.who.user, session, s.who.device, s.cursor, s.have, s.who.name))
         self.sv.at(self.sv.now + self.sv.limits.request_timeout_s / 4, lambda: self._ask_attach(session, home))
 
     def close(self, session: int, code: codes.Code | None = None) -> None:
@@ -279,6 +282,11 @@ class Edge:
         frame = AskEntries(f.conversation, s.who.user, session, f.id, max(1, f.from_seq), f.to_seq, f.limit)
         self._ask(session, s, f.id, f.conversation, frame)
 
+    def _fetch_person(self, session: int, s: EdgeSession, f: p.FetchPerson) -> None:
+        if kind_of(f.user) != USER:
+            return self._error(session, codes.INVALID, "this is not a user's id", f.id, "user")
+        self._ask(session, s, f.id, f.user, AskPerson(f.user, session, f.id))
+
     def _fetch_members(self, session: int, s: EdgeSession, f: p.FetchMembers) -> None:
         self._ask(session, s, f.id, f.conversation, AskMembers(f.conversation, s.who.user, session, f.id))
 
@@ -379,7 +387,7 @@ class Edge:
             cursor = str(frame.cursor) if frame.cursor else None
             self.sv.emit(ToClient(frame.session, p.Pong(time=self.sv.time_ms(), cursor=cursor, marks_ms=frame.marks_ms)))
 
-    def _answered(self, frame: Refusal | EntriesAnswer | MembersAnswer, owner: str) -> bool:
+    def _answered(self, frame: Refusal | EntriesAnswer | MembersAnswer | PersonAnswer, owner: str) -> bool:
         """Whether the frame answers a request that waits, and comes from where that is answered."""
         s = self.sessions.get(frame.session)
         request = s.requests.get(frame.id) if s else None
@@ -406,6 +414,10 @@ class Edge:
         if self._answered(frame, owner):
             entries = [entry_of(row) for row in _newest_within_page(frame.rows)]
             self.sv.emit(ToClient(frame.session, p.Entries(id=frame.id, conversation=frame.conversation, entries=entries, head=frame.head)))
+
+    def on_person(self, frame: PersonAnswer, owner: str) -> None:
+        if self._answered(frame, owner):
+            self.sv.emit(ToClient(frame.session, p.Person(id=frame.id, user=frame.user, name=frame.name)))
 
     def on_members(self, frame: MembersAnswer, owner: str) -> None:
         if self._answered(frame, owner):

@@ -218,6 +218,8 @@ class Attach(_F, tag=60, frozen=True):
     cursor: int
     """Cluster time, ms; 0: a device that knows nothing."""
     have: tuple[tuple[str, int], ...]
+    name: str = ""
+    """What the token calls the user."""
 
 
 class Attached(_F, tag=61, frozen=True):
@@ -314,6 +316,21 @@ class SyncedOut(_F, tag=72, frozen=True):
     marks_ms: int
 
 
+class AskPerson(_F, tag=74, frozen=True):
+    """Edge → mailbox: a client's ``fetch_person`` for the mailbox's user."""
+
+    user: str
+    session: int
+    id: str
+
+
+class PersonAnswer(_F, tag=75, frozen=True):
+    session: int
+    id: str
+    user: str
+    name: str
+
+
 class AskHeads(_F, tag=73, frozen=True):
     """Edge → mailbox: a client's ``fetch_heads``."""
 
@@ -328,5 +345,5 @@ NodeFrame: TypeAlias = (
     ToConversation | GroupChange | Refusal | NotHere | Deliver | DeliverHead | DeliverRefused | EchoSent | AskPart | Part
     | MarkReport | MarkStored | MarksMoved | AskHead | HeadAnswer | AskEntries | EntriesAnswer | AskMembers | MembersAnswer
     | Attach | Attached | Detach | DropSession | MarkFrom | AskCursor | CursorAnswer | FanOut | SentOut | HeadOut | MarksOut
-    | HeadsOut | SyncedOut | AskHeads
+    | HeadsOut | SyncedOut | AskHeads | AskPerson | PersonAnswer
 )  # fmt: skip

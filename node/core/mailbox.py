@@ -86,6 +86,8 @@ class Mailbox:
     def __init__(self, services: Services, user: str) -> None:
         self.sv = services
         self.user = user
+        self.name = ""
+        """What the user's own token calls him."""
         self.sessions: dict[SessionKey, Session] = {}
         self.index: dict[str, tuple[int, bool]] | None = None
         """Conversation → (latest of active_at and receipts_at, always)."""
@@ -106,6 +108,7 @@ class Mailbox:
     def on_attach(self, frame: Attach, edge: str) -> None:
         """Attaches the session, then lets it catch up."""
         key = (edge, frame.session)
+        self.name = frame.name or self.name
         if key in self.sessions:
             if self.sessions[key].held is None:
                 self.sv.send(edge, Attached(self.user, frame.session))

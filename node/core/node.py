@@ -445,6 +445,14 @@ class NodeCore:
         conversation = self.conversations[id_] = Conversation(self, id_, term)
         return conversation
 
+    def on_ask_person(self, frame: f.AskPerson, edge: str) -> None:
+        """What a user of this node is called, as far as he has been here; an edge that asks the wrong home asks the right one again."""
+        if self.owner_of(frame.user) != self.me:
+            self.send(edge, f.NotHere(frame.session, frame.id, int(frame.user[:4], 16) >> 2))
+            return
+        mailbox = self.mailboxes.get(frame.user)
+        self.send(edge, f.PersonAnswer(frame.session, frame.id, frame.user, mailbox.name if mailbox else ""))
+
     def on_mailbox(self, user: str, call: Callable[[Mailbox], None], make: bool = True) -> None:
         mailbox = self.mailboxes.get(user)
         if mailbox is None:

@@ -23,6 +23,7 @@ from homing.protocol import (
     Entry,
     Error,
     FetchHeads,
+    FetchPerson,
     GroupAdd,
     GroupCreate,
     GroupRemove,
@@ -156,6 +157,8 @@ def _wrong_field(frame: ClientFrame) -> str | None:
         return None
     if isinstance(frame, Hello):
         return next((f"have.{key[:40]}" for key in frame.have if not is_id(key)), None)
+    if isinstance(frame, FetchPerson):
+        return None if is_id(frame.user) else "user"
     if not is_id(frame.conversation):
         return "conversation"
     if isinstance(frame, GroupCreate | GroupAdd | GroupRemove):

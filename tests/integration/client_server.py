@@ -27,6 +27,7 @@ from homing.protocol import (
     Fetch,
     FetchHeads,
     FetchMembers,
+    FetchPerson,
     GroupCreate,
     GroupRename,
     Head,
@@ -36,6 +37,7 @@ from homing.protocol import (
     MemberInfo,
     MembersPage,
     Message,
+    Person,
     Ping,
     Pong,
     Read,
@@ -157,6 +159,8 @@ class ChatServer:
                 await session.send(self._page(session.user, f))
             case FetchHeads():
                 await session.send(Heads(heads=self._heads(session.user), id=f.id))
+            case FetchPerson():
+                await session.send(Person(id=f.id, user=f.user))
             case FetchMembers():
                 chat = self.chats[f.conversation]
                 members = [MemberInfo(user=u, role="owner" if u == chat.members[0] else "member") for u in chat.members]

@@ -155,7 +155,7 @@ class Device:
         self.put({"op": op, "id": id_, **fields})
         while True:
             got = self.receive()
-            if got.get("id") == id_ and got["op"] in ("sent", "entries", "members", "heads", "error"):
+            if got.get("id") == id_ and got["op"] in ("sent", "entries", "members", "person", "heads", "error"):
                 return got
             self.received.append(got)
 

@@ -18,12 +18,14 @@ from homing.protocol import (
     Fetch,
     FetchHeads,
     FetchMembers,
+    FetchPerson,
     GroupCreate,
     Head,
     Heads,
     Hello,
     MemberInfo,
     MembersPage,
+    Person,
     Ping,
     Pong,
     Read,
@@ -104,6 +106,8 @@ class Server:
                 return [self.page(frame)]
             case FetchHeads():
                 return [Heads(heads=[self.head(c) for c in self.logs], id=frame.id)]
+            case FetchPerson():
+                return [Person(id=frame.id, user=frame.user, name="Bob" if frame.user == BOB else "")]
             case FetchMembers():
                 members = [MemberInfo(user=u) for u in (ME, BOB)]
                 return [

@@ -166,3 +166,10 @@ def test_a_session_whose_edge_takes_nothing_is_lost_and_closed_later(rig: Rig) -
     rig.full.clear()
     next(iter(rig.opening.values()))("node-7:edge")
     assert rig.frames(DropSession)[0].code == "slow_reader"
+
+
+def test_a_mailbox_knows_what_its_users_token_calls_him(rig: Rig) -> None:
+    box = Mailbox(rig, BOB)
+    box.on_attach(Attach(BOB, 1, "phone", 0, (), "Bob"), ME)
+    box.on_attach(Attach(BOB, 2, "laptop", 0, ()), ME)
+    assert box.name == "Bob"

@@ -7,6 +7,7 @@ import contextlib
 import shlex
 from bisect import insort
 from collections.abc import Awaitable, Callable, Coroutine
+from math import inf
 from typing import NamedTuple
 
 from homing import Client, ClientClosed, Conversation, Gap, HistoryUnavailable, OutboxFull, RequestInvalid, RequestRefused, StoreFailed, ids
@@ -23,6 +24,11 @@ ENTRIES_MAX = 2_000
 PAGE = 50
 FAILED_MAX = 50
 SETTLE_WAIT_S = 5.0
+NAME_AGAIN_S = 60.0
+"""A stranger whose name is not known yet is asked for again after this."""
+NAME_WAIT_S = 1.0
+"""How long a printed line waits for its sender's name."""
+NAMES_ASKED_MAX = 2_000
 TROUBLE = (ClientClosed, HistoryUnavailable, OutboxFull, RequestInvalid, RequestRefused, StoreFailed)
 
 HELP = """\
@@ -87,6 +93,8 @@ class Room:
         """Whether the newest message of the open chat is in sight."""
         self._queued: dict[str, OutboxItem] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._name_asked: dict[str, float] = {}
+        """Whose name was asked for, and when."""
 
     # ------------------------------------------------------------ what is typed
 
@@ -126,11 +134,36 @@ class Room:
     # ------------------------------------------------------------ conversations
 
     def name_of(self, user: str) -> str:
-        return "you" if user == self.client.user else clean(self.client.name_of(user), newlines=False)
+        if user == self.client.user:
+            return "you"
+        if user not in self.client.names:
+            self._ask_name(user)
+        return clean(self.client.name_of(user), newlines=False)
+
+    def _ask_name(self, user: str) -> None:
+        """Asks once in a while what a stranger is called; until then he has a short id."""
+        now = asyncio.get_running_loop().time()
+        if now - self._name_asked.get(user, -inf) < NAME_AGAIN_S or len(self._name_asked) >= NAMES_ASKED_MAX:
+            return
+        self._name_asked[user] = now
+        self.spawn(self._learn(user))
+
+    async def _learn(self, user: str) -> None:
+        with contextlib.suppress(*TROUBLE):
+            if await self.client.person(user):
+                self.changed()
+
+    async def learn(self, user: str) -> None:
+        """Waits a moment for the name of somebody who is not known yet."""
+        if user != self.client.user and user not in self.client.names:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._learn(user), NAME_WAIT_S)
 
     def title_of(self, conversation: Conversation) -> str:
         if conversation.is_group:
             return clean(conversation.title, newlines=False) or f"group {conversation.id[-6:]}"
+        if conversation.peer:
+            self.name_of(conversation.peer)
         return clean(conversation.title, newlines=False) or conversation.id[:6]
 
     def thread(self, id_: str) -> Thread:
