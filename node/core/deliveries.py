@@ -41,7 +41,7 @@ class Deliveries:
     def on_deliver(self, frame: Deliver, source: str) -> None:
         conversation, seq = frame.row.conversation, frame.row.seq
         if self._is_stale(frame.said_at):
-            return self._refuse(conversation, seq, source)
+            return self._refuse(frame.said_at, conversation, seq, source)
         if frame.users is None:
             return self._hold_or_fan_out(frame, conversation, seq, source)
         node = self.node
@@ -57,13 +57,13 @@ class Deliveries:
                 mailbox.fan_out(frame.row, into)
         self._fan_out(frame, into)
         if moved:
-            self._refuse(conversation, seq, source)
+            self._refuse(frame.said_at, conversation, seq, source)
 
     def _is_stale(self, said_at: int) -> bool:
         return self.node.rules.stale_deliver and self.node.time_ms() - said_at > self.node.limits.deliver_age_ms_max
 
-    def _refuse(self, conversation: str, seq: int, source: str) -> None:
-        self.node.send(source, DeliverRefused(conversation, seq))
+    def _refuse(self, said_at: int, conversation: str, seq: int, source: str) -> None:
+        self.node.send(source, DeliverRefused(conversation, seq, said_at))
 
     def _fan_out(self, frame: Deliver, into: dict[str, list[int]]) -> None:
         node = self.node
@@ -91,7 +91,7 @@ class Deliveries:
             return self._to_part(frame, part)
         held = self.held.setdefault(conversation, [])
         if len(held) >= self.node.limits.held_deliveries_max:
-            return self._refuse(conversation, seq, source)
+            return self._refuse(frame.said_at, conversation, seq, source)
         held.append(frame)
         if len(held) == 1:
             self._ask_part(conversation, frame.roster)
@@ -140,7 +140,7 @@ class Deliveries:
 
     def on_deliver_head(self, frame: DeliverHead, source: str) -> None:
         if self._is_stale(frame.said_at):
-            return self._refuse(frame.conversation, frame.seq, source)
+            return self._refuse(frame.said_at, frame.conversation, frame.seq, source)
         if frame.users is None:
             return self._hold_or_fan_out(frame, frame.conversation, frame.seq, source)
         moved = False
@@ -150,12 +150,12 @@ class Deliveries:
             if mailbox is not None:
                 mailbox.on_grown(frame.conversation, frame.seq)
         if moved:
-            self._refuse(frame.conversation, frame.seq, source)
+            self._refuse(frame.said_at, frame.conversation, frame.seq, source)
 
     def on_echo(self, frame: EchoSent, source: str) -> None:
         row = frame.row
         if self._is_stale(frame.said_at) or self.node.owner_of(row.sender) != self.node.me:
-            return self._refuse(row.conversation, row.seq, source)
+            return self._refuse(frame.said_at, row.conversation, row.seq, source)
         mailbox = self.node.mailboxes.get(row.sender)
         if mailbox is not None:
             mailbox.on_echo(frame)

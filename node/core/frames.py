@@ -93,6 +93,8 @@ class DeliverRefused(_F, tag=7, frozen=True):
 
     conversation: str
     seq: int
+    said_at: int = 0
+    """The refused frame's: what was said again since is not meant. 0: a neighbouring release does not tell."""
 
 
 class EchoSent(_F, tag=8, frozen=True):

@@ -32,7 +32,9 @@ class Unsettled(Struct):
     row: EntryRow
     requests: list[Requester]
     need: dict[str, int]
-    """Incarnation → the attempt that it has to acknowledge."""
+    """Incarnation → the attempt that it has to acknowledge; 0: refused, to be said again when the index law allows."""
+    said_at: dict[str, int] = {}
+    """Incarnation → cluster time, ms, of that attempt."""
 
 
 class Speech:
@@ -113,7 +115,8 @@ class Speech:
         entry.need[home] = self.attempt
         if home == NOBODY:
             return
-        frame = Deliver(row, self.cv.sv.time_ms(), self.cv.roster.version, self._named(users))
+        entry.said_at[home] = now = self.cv.sv.time_ms()
+        frame = Deliver(row, now, self.cv.roster.version, self._named(users))
         if not self.cv.sv.send_tracked(home, frame, self._on_in_hand, (row.seq, self.attempt)):
             self.cv.sv.send_when_open(home, self.cv.id, self._catch_up)
 
@@ -127,11 +130,12 @@ class Speech:
         if not behind:
             return
         self.attempt += 1
+        now = self.cv.sv.time_ms()
         for entry in behind:
-            entry.need[home] = self.attempt
+            entry.need[home], entry.said_at[home] = self.attempt, now
         users = self._routes().get(home, ())
         head = max(self.cv.head, max(e.row.seq for e in behind))
-        frame = DeliverHead(self.cv.id, head, self.cv.sv.time_ms(), self.cv.roster.version, self._named(users))
+        frame = DeliverHead(self.cv.id, head, now, self.cv.roster.version, self._named(users))
         if not self.cv.sv.send_tracked(home, frame, self._on_head_in_hand, (head, self.attempt)):
             self.cv.sv.send_when_open(home, self.cv.id, self._catch_up)
 
@@ -234,7 +238,10 @@ class Speech:
         if frame.seq in self.echoing and source in self.echoing[frame.seq].need:
             self.echoing[frame.seq].need = {source: 0}
             self._echo_again(frame.seq)
-        refused = [e for e in (*self.unsettled.values(), *self.repeats.values()) if e.row.seq <= frame.seq and source in e.need]
+        # What was said again since is not meant: else each of many refusals would say all of them again, and each of those be refused.
+        until = frame.said_at or self.cv.sv.time_ms()
+        under_way = (*self.unsettled.values(), *self.repeats.values())
+        refused = [e for e in under_way if e.row.seq <= frame.seq and e.need.get(source) and e.said_at[source] <= until]
         for entry in refused:
             entry.need[source] = 0
         if refused:

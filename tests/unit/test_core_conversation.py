@@ -398,3 +398,39 @@ def test_late_entries_of_an_old_term_are_not_shown(rig: Rig) -> None:
     third.on_frame(AskEntries(DIRECT, BOB, 7, "f", 1, None, 50), EDGE)
     rig.settle()
     assert [r.client_message_id for r in rig.frames(EntriesAnswer)[0].rows] == ["m1"]
+
+
+def test_many_refusals_say_each_entry_again_once(rig: Rig) -> None:
+    cv = rig.open_conversation()
+    say(rig, cv, send("m0"))
+    rig.frames(Deliver)
+    for i in range(1, 11):
+        cv.on_frame(send(f"m{i}"), EDGE)
+    rig.store_all()
+    old = rig.frames(Deliver)
+    rig.pass_time(200)
+    for frame in old:
+        cv.on_frame(DeliverRefused(DIRECT, frame.row.seq, frame.said_at), OTHER)
+        rig.store_all()
+    assert sorted(d.row.seq for d in rig.frames(Deliver)) == list(range(2, 12))
+
+
+def test_a_refusal_of_one_home_counts_although_another_was_told_again(rig: Rig) -> None:
+    rig.homes[CAROL] = "node-4:third"
+    cv = rig.open_conversation(GROUP)
+    say(rig, cv, change("group.create", "g", members=(BOB, CAROL), title="t"))
+    rig.frames(Deliver)
+    cv.on_frame(ToConversation(GROUP, ALICE, 7, "m1", "text", "hi", 0, 0), EDGE)
+    rig.store_all()
+    first = rig.frames(Deliver)
+    rig.pass_time(1)
+    for frame, home in zip(first, (OTHER, "node-4:third"), strict=True):
+        cv.on_frame(DeliverRefused(GROUP, 2, frame.said_at), home)
+        rig.pass_time(1)
+    assert len(rig.frames(Deliver)) == 2
+    refused, rig.tracked = rig.tracked[:2], rig.tracked[2:]
+    for home, _, done, what in refused:
+        done(home, what)
+    assert cv.speech.unsettled  # those acknowledgements were of what was refused
+    rig.hand_over()
+    assert not cv.speech.unsettled
