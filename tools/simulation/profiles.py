@@ -236,14 +236,12 @@ def _outage(nemesis: Nemesis, end: float) -> None:
 
 def _clocks(nemesis: Nemesis, end: float) -> None:
     r, c = nemesis.random, nemesis.cluster
-    for at in _times(nemesis, _some(r, 3, 6), end):
+    scenarios.ahead(nemesis, end)
+    for at in _times(nemesis, _some(r, 1, 3), end):
         process = r.choice([*c.nodes, *c.nodes, *c.directories])
-        nemesis.at(at, partial(nemesis.jump, process, r.choice((-40_000, 0, 40_000, 25_000))))
-    for at in _times(nemesis, _some(r, 3, 8), end):
-        device = r.choice(c.devices)
-        nemesis.at(at, partial(nemesis.crash_device, device, r.choice((0.5, 2.0, 4.0)), lose_writes=False))
-    if r.random() < 0.5:
-        nemesis.at(_times(nemesis, 1, end)[0], lambda: nemesis.crash(r.choice([*c.nodes, *c.directories]), 0.5))
+        nemesis.at(at, partial(nemesis.jump, process, r.choice((-40_000, 0, 40_000))))
+    for at in _times(nemesis, _some(r, 0, 4), end):
+        nemesis.at(at, partial(nemesis.crash_device, r.choice(c.devices), r.choice((0.5, 2.0, 4.0)), lose_writes=False))
 
 
 # ---------------------------------------------------------------- planned changes only
@@ -330,7 +328,7 @@ PROFILES = (
     Profile("leaders", _size(directories=2), _work(end=14.0), _leaders),
     Profile("undelivered", _size(), _work(sends=25, reads=0, end=24.0), _undelivered),
     Profile("outage", _size(), _work(sends=25, reads=0, end=26.0), _outage),
-    Profile("clocks", _size(), _work(sends=20, end=24.0), _clocks),
+    Profile("clocks", _size(), _work(sends=15, end=24.0), _clocks),
     Profile("planned", _size(spare_nodes=1), _work(end=12.0), _planned, planned_only=True),
     Profile("devices", _size(), _work(sends=40, end=12.0), _devices),
     Profile("windows", _size(window_frames=8), _work(sends=60, burst=0.8, end=10.0), _windows),

@@ -133,3 +133,30 @@ def _split(nemesis: Nemesis) -> None:
     rest = [process for process in c.servers if process not in away]
     ways = [way for a in away for b in rest for way in ((a.name, b.name), (b.name, a.name))]
     nemesis.cut(ways, r.uniform(1.2, 3.0), notice=True)
+
+
+# ---------------------------------------------------------------- a clock that is ahead
+
+
+def ahead(nemesis: Nemesis, end: float) -> None:
+    """The wall clock of somebody's home runs ahead; his devices take cursors from it and go away, the home dies, and something is said."""
+    at = 2.5
+    while at < end - 10.0:
+        nemesis.at(at, partial(_ahead, nemesis))
+        at += nemesis.random.uniform(9.0, 11.0)
+
+
+def _ahead(nemesis: Nemesis) -> None:
+    r, now = nemesis.random, nemesis.world.now
+    user, sender = r.sample(nemesis.cluster.users, 2)
+    home = home_of(nemesis, user)
+    if home is None:
+        return
+    nemesis.jump(home, r.choice((25_000, 40_000)))
+    away_at = now + r.uniform(3.0, 4.0)
+    for device in devices_of(nemesis, user):
+        nemesis.at(away_at, partial(nemesis.crash_device, device, r.uniform(4.5, 6.0), lose_writes=False))
+    nemesis.at(away_at + 0.1, partial(nemesis.crash, home, r.choice((0.3, 4.0))))
+    nemesis.at(away_at + 0.2, partial(nemesis.jump, home, 0))
+    speaker = r.choice(devices_of(nemesis, sender))
+    nemesis.at(away_at + r.uniform(2.5, 4.0), partial(say, nemesis, speaker, user, f"ahead-{now:.0f}"))
