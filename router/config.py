@@ -34,7 +34,7 @@ class MeshConfig(MeshLimits, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """ZMQ_RCVHWM of the ROUTER, for each peer: past it TCP's own flow control holds the peer."""
     message_bytes_max: int = 4 * 1024 * 1024
     """ZMQ_MAXMSGSIZE: a larger message closes the connection before it is read. Holds the largest frame, packet or table."""
-    turn_pace_s: float = 0.001
+    turn_pace_s: float = 0.002
     """Least time between two turns of the event loop of a node or storage worker: what comes within it is handled together (measured at
     2,000 messages/s: a quarter of the CPU). It adds at most this to each of a message's five or six hops."""
     receive_turn_packets: int = 1000
