@@ -265,12 +265,14 @@ class Checkers(Watcher):
             if neighbour.link is not None:
                 neighbour.link.check()
         core.storage.check()
+        ids_max = 2 * limits.ids_max + limits.dedup_scan_entries_max + limits.unsaid_entries_max
         for conversation in core.conversations.values():
             bounds = (
                 (len(conversation.pending), limits.unsaid_entries_max, "unsaid entries"),
+                (len(conversation.recent), limits.recent_entries + 1, "entries in memory"),
                 (len(conversation.inbox), limits.loading_requests_max, "requests that wait for an activation"),
                 (len(conversation.index.waiting), limits.loading_requests_max, "calls that wait for index rows"),
-                (len(conversation.ids), 2 * limits.ids_max + 1, "remembered ids"),
+                (len(conversation.ids), ids_max, "remembered ids"),
             )
             for have, most, what in bounds:
                 if have > most:
