@@ -131,8 +131,9 @@ class Conversation:
         self.roster.load(answer.members)
         self.marks.load(answer.receipts, self.term)
         for row in run:
-            self.recent[row.seq] = row
             self.ids[row.sender, row.client_message_id] = row.seq
+        for row in run[-self.sv.limits.recent_entries :]:
+            self.recent[row.seq] = row
         self.floor = run[0].seq - 1 if run else self.head
         self.bodies_from = self.next
         if run:

@@ -360,13 +360,17 @@ class Mailbox:
 
     def on_mark(self, frame: MarkFrom, edge: str) -> None:
         """A device's ack or read: kept until the conversation's home has stored it; the user's other devices hear of a read at once."""
-        if self.frozen and len(self.waiting) < self.sv.limits.unstored_marks_max:
+        most = self.sv.limits.unstored_marks_max
+        if self.frozen and len(self.waiting) < most:
             self.waiting.append((frame, edge, self.sv.time_ms()))
             return
         mark = self.unstored.get(frame.conversation)
+        if self.frozen or (mark is None and len(self.unstored) >= most):
+            # A device repeats at its next hello what the last cursors did not cover: so it is asked for one (P5, P7).
+            if (edge, frame.session) in self.sessions:
+                self._drop((edge, frame.session), "overloaded")
+            return
         if mark is None:
-            if len(self.unstored) >= self.sv.limits.unstored_marks_max:
-                return
             mark = self.unstored[frame.conversation] = Unstored(0, 0, self.sv.time_ms())
         elif frame.delivered <= mark.delivered and frame.read <= mark.read:
             return
