@@ -352,3 +352,7 @@ PROFILES = (
 
 def of_seed(seed: int) -> Profile:
     return PROFILES[seed % len(PROFILES)]
+
+
+def named(name: str) -> Profile:
+    return next(profile for profile in PROFILES if profile.name == name)
