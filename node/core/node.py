@@ -381,7 +381,7 @@ class NodeCore:
         self.moves.forget()
         self._close_lost(table)
         for conversation in list(self.conversations.values()):
-            conversation.speech.on_table()
+            conversation.on_table()
         for mailbox in list(self.mailboxes.values()):
             for incarnation in sorted(gone):
                 mailbox.drop_edge(incarnation)
