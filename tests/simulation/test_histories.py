@@ -28,6 +28,7 @@ REGRESSIONS = {
     ("all", 15): "another history under another hash seed",
     ("tight", 19): "an activation kept more entries than its bound",
     ("tight", 40): "a mark that found no room was dropped, and the cursor passed it (P5)",
+    ("moves", 58): "ticks that were gathered when a conversation moved were told to nobody (P5)",
 }
 """Every history that has found a bug, with the bug."""
 
