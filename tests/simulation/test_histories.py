@@ -29,6 +29,7 @@ REGRESSIONS = {
     ("tight", 19): "an activation kept more entries than its bound",
     ("tight", 40): "a mark that found no room was dropped, and the cursor passed it (P5)",
     ("moves", 58): "ticks that were gathered when a conversation moved were told to nobody (P5)",
+    ("undelivered", 4397): "a session that moved by plan was not complete for longer than a lease (P2)",
 }
 """Every history that has found a bug, with the bug."""
 
