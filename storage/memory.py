@@ -18,6 +18,7 @@ from storage.store import (
     LoadCell,
     LoadIndex,
     LoadLog,
+    LoadUser,
     LogLoaded,
     LogRow,
     MemberRow,
@@ -26,6 +27,7 @@ from storage.store import (
     ReadEntries,
     ReceiptsRow,
     Row,
+    UserLoaded,
     UserRow,
     Write,
 )
@@ -77,6 +79,9 @@ class MemoryStore:
             case LoadCell():
                 cell = self._single.get(("cell",))
                 return CellLoaded(cell if isinstance(cell, CellRow) else None)
+            case LoadUser():
+                row = self._single.get(("users", query.user))
+                return UserLoaded(row if isinstance(row, UserRow) else None)
 
     def _load_log(self, conversation: str) -> LogLoaded:
         log = self._single.get(("logs", conversation))

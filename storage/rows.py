@@ -63,7 +63,7 @@ def merge(old: Row | None, new: Row) -> Row:
     idempotent over rows that writers make: under one timestamp there is one value."""
     match old, new:
         case None, UserRow():
-            return UserRow(new.user, new.last_seen, unite_revoked(new.revoked))
+            return UserRow(new.user, new.last_seen, unite_revoked(new.revoked), new.name, new.named_at)
         case None, _:
             return new
         case IndexRow(), IndexRow():
@@ -75,7 +75,9 @@ def merge(old: Row | None, new: Row) -> Row:
                 old.always or new.always,
             )
         case UserRow(), UserRow():
-            return UserRow(new.user, max(old.last_seen, new.last_seen), unite_revoked(old.revoked, new.revoked))
+            named = max(old, new, key=lambda row: (row.name != "", row.named_at, row.name))
+            revoked = unite_revoked(old.revoked, new.revoked)
+            return UserRow(new.user, max(old.last_seen, new.last_seen), revoked, named.name, named.named_at)
         case LogRow(), LogRow():
             return new if log_timestamp(new) > log_timestamp(old) else old
         case MemberRow(), MemberRow():

@@ -36,11 +36,13 @@ from storage.store import (
     LoadCell,
     LoadIndex,
     LoadLog,
+    LoadUser,
     LogLoaded,
     Outcome,
     Query,
     ReadEntries,
     ReadFailed,
+    UserLoaded,
     UserRow,
     Write,
 )
@@ -172,6 +174,8 @@ class SqliteStore:
             case LoadCell():
                 found = self._reader.execute(schema.SELECT_CELL).fetchone()
                 return CellLoaded(schema.cell_row(*found) if found else None)
+            case LoadUser():
+                return UserLoaded(self._load_user(query.user))
 
     def _read_entries(self, query: ReadEntries) -> Answer:
         statement = schema.SELECT_ENTRIES if query.bodies else schema.SELECT_HEADS
@@ -197,9 +201,11 @@ class SqliteStore:
     def _load_index(self, user: str) -> IndexLoaded:
         key = (schema.key(user),)
         rows = [schema.index_row(user, *columns) for columns in self._reader.execute(schema.SELECT_INDEX, key)]
-        found: tuple[int, bytes] | None = self._reader.execute(schema.SELECT_USER, key).fetchone()
-        row: UserRow | None = schema.user_row(user, *found) if found else None
-        return IndexLoaded(index_page(rows), row)
+        return IndexLoaded(index_page(rows), self._load_user(user))
+
+    def _load_user(self, user: str) -> UserRow | None:
+        found: tuple[int, bytes, str, int] | None = self._reader.execute(schema.SELECT_USER, (schema.key(user),)).fetchone()
+        return schema.user_row(user, *found) if found else None
 
     # ------------------------------------------------------------ opening
 

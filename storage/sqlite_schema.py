@@ -40,6 +40,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE users (user BLOB PRIMARY KEY, last_seen INTEGER NOT NULL, revoked BLOB NOT NULL) WITHOUT ROWID",
         "CREATE TABLE cell (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL, live BLOB NOT NULL)",
     ),
+    (
+        "ALTER TABLE users ADD COLUMN name TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE users ADD COLUMN named_at INTEGER NOT NULL DEFAULT 0",
+    ),
 )
 """In order; the n-th takes a file from version n to n + 1. Never changed once released."""
 
@@ -134,7 +138,7 @@ def _index(row: IndexRow) -> Params:
 
 
 def _user(row: UserRow) -> Params:
-    return key(row.user), row.last_seen, _pack(unite_revoked(row.revoked))
+    return key(row.user), row.last_seen, _pack(unite_revoked(row.revoked)), row.name, row.named_at
 
 
 def _cell(row: CellRow) -> Params:
@@ -152,8 +156,12 @@ _RECEIPTS = """INSERT INTO receipts VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET t
 _INDEX = """INSERT INTO sync_index VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET active_at = max(active_at, excluded.active_at),
     receipts_at = max(receipts_at, excluded.receipts_at), always = max(always, excluded.always)
     WHERE excluded.active_at > active_at OR excluded.receipts_at > receipts_at OR excluded.always > always"""
-_USER = """INSERT INTO users VALUES (?,?,?) ON CONFLICT DO UPDATE SET last_seen = max(last_seen, excluded.last_seen),
-    revoked = unite_revoked(revoked, excluded.revoked) WHERE excluded.last_seen > last_seen OR excluded.revoked <> revoked"""
+_IS_NAMED_LATER = "(excluded.name <> '', excluded.named_at, excluded.name) > (users.name <> '', users.named_at, users.name)"
+_USER = f"""INSERT INTO users VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET last_seen = max(last_seen, excluded.last_seen),
+    revoked = unite_revoked(revoked, excluded.revoked),
+    name = CASE WHEN {_IS_NAMED_LATER} THEN excluded.name ELSE name END,
+    named_at = CASE WHEN {_IS_NAMED_LATER} THEN excluded.named_at ELSE named_at END
+    WHERE excluded.last_seen > last_seen OR excluded.revoked <> revoked OR {_IS_NAMED_LATER}"""
 _CELL = """INSERT INTO cell VALUES (1,?,?) ON CONFLICT DO UPDATE SET epoch = excluded.epoch, live = excluded.live
     WHERE excluded.epoch > cell.epoch"""
 
@@ -191,7 +199,7 @@ SELECT_LOG = "SELECT terms FROM logs WHERE conversation = ?"
 SELECT_MEMBERS = "SELECT user, seq, role, from_seq, until_seq, title FROM members WHERE conversation = ? ORDER BY user"
 SELECT_RECEIPTS = "SELECT term, count, marks FROM receipts WHERE conversation = ?"
 SELECT_INDEX = "SELECT conversation, active_at, receipts_at, always FROM sync_index WHERE user = ? ORDER BY conversation"
-SELECT_USER = "SELECT last_seen, revoked FROM users WHERE user = ?"
+SELECT_USER = "SELECT last_seen, revoked, name, named_at FROM users WHERE user = ?"
 SELECT_CELL = "SELECT epoch, live FROM cell"
 
 EntryColumns: TypeAlias = tuple[int, int, int, int, int, bytes | str, str, str, str]
@@ -221,8 +229,8 @@ def index_row(user: str, conversation: bytes | str, active_at: int, receipts_at:
     return IndexRow(user, text(conversation), active_at, receipts_at, bool(always))
 
 
-def user_row(user: str, last_seen: int, revoked: bytes) -> UserRow:
-    return UserRow(user, last_seen, _unpack_revoked(revoked))
+def user_row(user: str, last_seen: int, revoked: bytes, name: str, named_at: int) -> UserRow:
+    return UserRow(user, last_seen, _unpack_revoked(revoked), name, named_at)
 
 
 def cell_row(epoch: int, live: bytes) -> CellRow:

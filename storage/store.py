@@ -97,11 +97,16 @@ class IndexRow(_Row, tag=5, frozen=True):
 
 
 class UserRow(_Row, tag=6, frozen=True):
-    """In the user's partition of ``sync_index``: last_seen keeps its maximum; revoked devices (id, revoked at) are united."""
+    """In the user's partition of ``sync_index``: last_seen keeps its maximum; revoked devices (id, revoked at) are united; of two names
+    that are not empty the one with the higher ``named_at`` stays."""
 
     user: str
     last_seen: int
     revoked: tuple[tuple[str, int], ...] = ()
+    name: str = ""
+    """What the user's own token calls him; empty: this version does not say."""
+    named_at: int = 0
+    """Cluster time, ms, of the name. Its own, for who only says that the user was seen says nothing of names."""
 
 
 class CellRow(_Row, tag=7, frozen=True):
@@ -151,7 +156,13 @@ class LoadCell(_Query, tag=4, frozen=True):
     pass
 
 
-Query: TypeAlias = LoadLog | ReadEntries | LoadIndex | LoadCell
+class LoadUser(_Query, tag=5, frozen=True):
+    """The user row alone: whoever asks about somebody need not read his index."""
+
+    user: str
+
+
+Query: TypeAlias = LoadLog | ReadEntries | LoadIndex | LoadCell | LoadUser
 
 
 class LogLoaded(Struct, array_like=True, tag=1):
@@ -177,13 +188,17 @@ class CellLoaded(Struct, array_like=True, tag=4):
     cell: CellRow | None
 
 
+class UserLoaded(Struct, array_like=True, tag=6):
+    user: UserRow | None
+
+
 class ReadFailed(Struct, array_like=True, tag=5):
     """The store did not answer; ask again."""
 
     reason: str
 
 
-Answer: TypeAlias = LogLoaded | EntriesRead | IndexLoaded | CellLoaded | ReadFailed
+Answer: TypeAlias = LogLoaded | EntriesRead | IndexLoaded | CellLoaded | UserLoaded | ReadFailed
 
 
 class Write(Struct, array_like=True, frozen=True, gc=False):

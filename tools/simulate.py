@@ -19,6 +19,7 @@ from tools.report import command_path
 from tools.simulation.cluster import RULES
 from tools.simulation.history import History, Result
 from tools.simulation.history import run as run_history
+from tools.simulation.profiles import PROFILES
 from tools.simulation.story import Story, Subject
 
 SCHEMA = "homing.simulate/1"
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--story", default=None, metavar="MESSAGE_ID", help="with --seed: tell one message's story, by message or client id"
     )
+    parser.add_argument("--profile", default="", metavar="NAME", help="only histories of this kind; `list` lists them")
     parser.add_argument("--break", dest="broken", default="", metavar="RULE", help="take a rule out; `list` lists them")
 
 
@@ -43,6 +45,11 @@ def run(args: argparse.Namespace) -> int:
     if args.broken == "list":
         print("\n".join(RULES))
         return 0
+    if args.profile == "list":
+        print("\n".join(profile.name for profile in PROFILES))
+        return 0
+    if args.profile and args.profile not in {profile.name for profile in PROFILES}:
+        raise CommandError(f"there is no profile {args.profile!r}; `--profile list` lists them", 2)
     if args.broken and args.broken not in RULES:
         raise CommandError(f"there is no rule {args.broken!r}; `--break list` lists them", 2)
     if args.seed is not None:
@@ -63,7 +70,7 @@ def _many(args: argparse.Namespace, count: int) -> int:
     bar = Bar(count, quiet=args.json)
     failed: list[Result] = []
     done = 0
-    for result in results(range(args.first, args.first + count), args.broken, args.jobs):
+    for result in results(range(args.first, args.first + count), args.broken, args.jobs, args.profile):
         done += 1
         if result.promise:
             failed.append(result)
@@ -75,21 +82,22 @@ def _many(args: argparse.Namespace, count: int) -> int:
     return FAILED if failed else 0
 
 
-def results(seeds: Sequence[int], broken: str, jobs: int) -> Iterator[Result]:
+def results(seeds: Sequence[int], broken: str, jobs: int, profile: str = "") -> Iterator[Result]:
     """What each history came to, in the order of the seeds."""
+    one = partial(run_history, broken=broken, profile=profile)
     if jobs == 1:
-        yield from map(partial(run_history, broken=broken), seeds)
+        yield from map(one, seeds)
         return
     with ProcessPoolExecutor(jobs) as pool:
         try:
-            yield from pool.map(partial(run_history, broken=broken), seeds, chunksize=CHUNK)
+            yield from pool.map(one, seeds, chunksize=CHUNK)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _report(args: argparse.Namespace, done: int, failed: list[Result], seconds: float) -> None:
     if args.json:
-        violations = [{**_as_dict(result), "command": command(result.seed, args.broken)} for result in failed]
+        violations = [{**_as_dict(result), "command": command(result, args)} for result in failed]
         figures = {"histories": done, "seconds": round(seconds, 2), "histories_per_minute": round(done / max(seconds, 1e-9) * 60)}
         print(json.dumps({"schema": SCHEMA, "from": args.first, "broken": args.broken, **figures, "violations": violations}))
         return
@@ -103,23 +111,25 @@ def _report(args: argparse.Namespace, done: int, failed: list[Result], seconds: 
         f"{len(failed) or 'none'} broke a promise."
     )
     if failed:
-        print(f"To see one again: {command(failed[0].seed, args.broken)}")
+        print(f"To see one again: {command(failed[0], args)}")
 
 
 def _as_dict(result: Result) -> dict[str, object]:
     return {name: getattr(result, name) for name in result.__struct_fields__}
 
 
-def command(seed: int, broken: str) -> str:
+def command(result: Result, args: argparse.Namespace | None = None) -> str:
     """How to replay a history."""
-    return f"{command_path()} simulate --seed {seed}" + (f" --break {broken}" if broken else "")
+    profile = f" --profile {args.profile}" if args is not None and args.profile else ""
+    rule = f" --break {args.broken}" if args is not None and args.broken else ""
+    return f"{command_path()} simulate --seed {result.seed}{profile}{rule}"
 
 
 # ---------------------------------------------------------------- one
 
 
 def _one(args: argparse.Namespace) -> int:
-    history = History(args.seed, args.broken)
+    history = History(args.seed, args.broken, args.profile)
     story = Story(history, Subject.of(args.story or ""), args.broken) if args.story else None
     result = history.run()
     if args.json:

@@ -131,8 +131,9 @@ class Conversation:
         self.roster.load(answer.members)
         self.marks.load(answer.receipts, self.term)
         for row in run:
-            self.recent[row.seq] = row
             self.ids[row.sender, row.client_message_id] = row.seq
+        for row in run[-self.sv.limits.recent_entries :]:
+            self.recent[row.seq] = row
         self.floor = run[0].seq - 1 if run else self.head
         self.bodies_from = self.next
         if run:
@@ -439,9 +440,15 @@ class Conversation:
 
     # -------------------------------------------------------------- rest
 
+    def on_table(self) -> None:
+        """Homes have changed: what is on its way goes to the new ones."""
+        self.speech.on_table()
+        self.receipts.flush()
+
     def is_at_rest(self) -> bool:
         """Nothing is pending, unsettled or unstored: the actor can be let go or handed over."""
         quiet = not self.pending and self.speech.is_at_rest() and not self.scanning and not self.underived and not self.starting
+        quiet = quiet and not self.receipts.due
         return self.state in (OPEN, FROZEN, SEALED) and quiet and self.marks.dirty_since is None and self.marks.writing is None
 
     @property
@@ -453,6 +460,8 @@ class Conversation:
         if self.state == OPEN:
             self.state = FROZEN
         if self.state == FROZEN:
+            # The next owner reads the marks, but not who has not heard of them.
+            self.receipts.flush()
             return self.receipts.store_now()
         if self.state == SEALED:
             return

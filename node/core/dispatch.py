@@ -46,7 +46,7 @@ def actor_handlers(node: NodeCore) -> Hands:
         f.MarkFrom: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_mark(x, src)),
         f.AskCursor: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_ask_cursor(x, src)),
         f.AskHeads: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_ask_heads(x, src)),
-        f.AskPerson: node.on_ask_person,
+        f.AskPerson: node.people.on_ask,
         f.HeadAnswer: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_head(x, src), make=False),
     }
     of_conversation = (

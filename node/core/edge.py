@@ -97,8 +97,12 @@ class EdgeSession(Struct):
     heartbeat_ms: int
     attached: bool = False
     home_since: float = 0.0
-    """When ``home`` was first asked to attach the session."""
+    """When ``home`` was first asked to attach the session; while it is ``behind``, when it began to be."""
     welcomed: bool = False
+    synced: bool = False
+    """The device was told that it has everything, and believes so until its socket is closed."""
+    behind: bool = False
+    """It believes so, but its new home has not listed yet what was said while it moved."""
     requests: dict[str, Request] = {}
 
 
@@ -137,7 +141,9 @@ class Edge:
         self._attach(session, s)
 
     def _attach(self, session: int, s: EdgeSession) -> None:
-        s.home, s.attached, s.home_since = self.sv.owner_of(s.who.user), False, self.sv.now
+        s.home, s.attached = self.sv.owner_of(s.who.user), False
+        if not s.behind:
+            s.home_since, s.behind = self.sv.now, s.synced
         self._ask_attach(session, s.home)
 
     def _ask_attach(self, session: int, home: str) -> None:
@@ -187,8 +193,9 @@ class Edge:
             self.close(session, codes.HOME_LOST)
 
     def close_unattached(self, since_before: float) -> None:
-        """The same for sessions that no mailbox has let in for a lease time: it may be reached one way only."""
-        for session in [n for n, s in self.sessions.items() if not s.attached and s.home_since < since_before]:
+        """The same for sessions that no mailbox has let in for a lease time (it may be reached one way only), or that it has not told what
+        was said while they moved."""
+        for session in [n for n, s in self.sessions.items() if (not s.attached or s.behind) and s.home_since < since_before]:
             self.close(session, codes.HOME_LOST)
 
     def tick(self) -> None:
@@ -377,7 +384,7 @@ class Edge:
     def on_synced(self, frame: SyncedOut, home: str) -> None:
         s = self.sessions.get(frame.session)
         if s is not None and s.home == home:
-            s.cursor = frame.cursor
+            s.cursor, s.synced, s.behind = frame.cursor, True, False
             self.sv.emit(ToClient(frame.session, p.Synced(cursor=str(frame.cursor), marks_ms=frame.marks_ms)))
 
     def on_cursor(self, frame: CursorAnswer, home: str) -> None:

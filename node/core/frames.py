@@ -319,7 +319,7 @@ class SyncedOut(_F, tag=72, frozen=True):
 
 
 class AskPerson(_F, tag=74, frozen=True):
-    """Edge → mailbox: a client's ``fetch_person`` for the mailbox's user."""
+    """Edge → home of ``user``: a client's ``fetch_person``, of anybody."""
 
     user: str
     session: int
@@ -327,6 +327,8 @@ class AskPerson(_F, tag=74, frozen=True):
 
 
 class PersonAnswer(_F, tag=75, frozen=True):
+    """Home → edge: empty when no device of his with a name in its token was ever here."""
+
     session: int
     id: str
     user: str

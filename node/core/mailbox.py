@@ -87,7 +87,8 @@ class Mailbox:
         self.sv = services
         self.user = user
         self.name = ""
-        """What the user's own token calls him."""
+        """What the user's own token calls him, as his row says it or is about to; empty: not known here."""
+        self.named_at = 0
         self.sessions: dict[SessionKey, Session] = {}
         self.index: dict[str, tuple[int, bool]] | None = None
         """Conversation → (latest of active_at and receipts_at, always)."""
@@ -108,7 +109,6 @@ class Mailbox:
     def on_attach(self, frame: Attach, edge: str) -> None:
         """Attaches the session, then lets it catch up."""
         key = (edge, frame.session)
-        self.name = frame.name or self.name
         if key in self.sessions:
             if self.sessions[key].held is None:
                 self.sv.send(edge, Attached(self.user, frame.session))
@@ -133,6 +133,7 @@ class Mailbox:
             return
         self.sv.send(key[0], Attached(self.user, key[1]))
         self._let_in(key)
+        self._learn_name(frame.name)
         have = dict(frame.have)
         since = frame.cursor - self.sv.limits.index_slack_ms
         found = [(at, c) for c, (at, always) in index.items() if always or at >= since or not frame.cursor]
@@ -149,6 +150,12 @@ class Mailbox:
             held, session.held = session.held, None
             for row in held:
                 self._send(key, FanOut(row, (key[1],)))
+
+    def _learn_name(self, name: str) -> None:
+        """Written only when it is another one: most attachments bring the name that is there."""
+        if name and name != self.name:
+            self.name, self.named_at = name, self.sv.time_ms()
+            self.sv.write(UserRow(self.user, self.named_at, (), name, self.named_at), _ignore, None)
 
     def on_detach(self, key: SessionKey) -> None:
         if self.sessions.pop(key, None) is not None and not self.sessions:
@@ -190,6 +197,8 @@ class Mailbox:
         index = {row.conversation: (max(row.active_at, row.receipts_at), row.always) for row in answer.rows}
         if answer.user is not None:
             self.revoked = frozenset(device for device, _ in answer.user.revoked)
+            if answer.user.named_at > self.named_at:  # an older answer may overtake our own write
+                self.name, self.named_at = answer.user.name, answer.user.named_at
         if len(index) <= self.sv.limits.mailbox_index_rows_max:
             self.index, self.index_epoch = index, epoch
         waiting, self.loading = self.loading, []
@@ -360,13 +369,17 @@ class Mailbox:
 
     def on_mark(self, frame: MarkFrom, edge: str) -> None:
         """A device's ack or read: kept until the conversation's home has stored it; the user's other devices hear of a read at once."""
-        if self.frozen and len(self.waiting) < self.sv.limits.unstored_marks_max:
+        most = self.sv.limits.unstored_marks_max
+        if self.frozen and len(self.waiting) < most:
             self.waiting.append((frame, edge, self.sv.time_ms()))
             return
         mark = self.unstored.get(frame.conversation)
+        if self.frozen or (mark is None and len(self.unstored) >= most):
+            # A device repeats at its next hello what the last cursors did not cover: so it is asked for one (P5, P7).
+            if (edge, frame.session) in self.sessions:
+                self._drop((edge, frame.session), "overloaded")
+            return
         if mark is None:
-            if len(self.unstored) >= self.sv.limits.unstored_marks_max:
-                return
             mark = self.unstored[frame.conversation] = Unstored(0, 0, self.sv.time_ms())
         elif frame.delivered <= mark.delivered and frame.read <= mark.read:
             return
@@ -456,7 +469,7 @@ def _lightened(heads: list[HeadAnswer]) -> list[HeadAnswer]:
 
 
 def _ignore(_outcome: Outcome, _what: None) -> None:
-    """last_seen is written again at the next detachment."""
+    """Nobody waits for the row: storage writes it for as long as it takes, and last_seen again at the next detachment."""
 
 
 def _drop_later(services: Services, edge: str, session: int) -> None:

@@ -33,6 +33,7 @@ from node.core.effects import Effect, EndNode
 from node.core.limits import CoreLimits
 from node.core.mailbox import Mailbox
 from node.core.moves import Moves
+from node.core.people import People
 from node.core.reports import Reports
 from node.core.rules import ALL, Rules
 from node.core.services import NOBODY, T
@@ -97,6 +98,7 @@ class NodeCore:
         self.conversations: dict[str, Conversation] = {}
         self.mailboxes: dict[str, Mailbox] = {}
         self.edge = Edge(self, mesh.me.name, directory.member.public_url)
+        self.people = People(self, self.mailboxes)
         self.deliveries = Deliveries(self)
         self.reports = Reports(self)
         self.report_mark = self.reports.add
@@ -381,7 +383,7 @@ class NodeCore:
         self.moves.forget()
         self._close_lost(table)
         for conversation in list(self.conversations.values()):
-            conversation.speech.on_table()
+            conversation.on_table()
         for mailbox in list(self.mailboxes.values()):
             for incarnation in sorted(gone):
                 mailbox.drop_edge(incarnation)
@@ -444,14 +446,6 @@ class NodeCore:
         term = self.directory.table.terms[slot]
         conversation = self.conversations[id_] = Conversation(self, id_, term)
         return conversation
-
-    def on_ask_person(self, frame: f.AskPerson, edge: str) -> None:
-        """What a user of this node is called, as far as he has been here; an edge that asks the wrong home asks the right one again."""
-        if self.owner_of(frame.user) != self.me:
-            self.send(edge, f.NotHere(frame.session, frame.id, int(frame.user[:4], 16) >> 2))
-            return
-        mailbox = self.mailboxes.get(frame.user)
-        self.send(edge, f.PersonAnswer(frame.session, frame.id, frame.user, mailbox.name if mailbox else ""))
 
     def on_mailbox(self, user: str, call: Callable[[Mailbox], None], make: bool = True) -> None:
         mailbox = self.mailboxes.get(user)

@@ -99,12 +99,13 @@ class Receipts:
         if not self.due:
             return
         if kind_of(cv.id) == DIRECT:
-            self._flush()
+            self.flush()
         elif not self.gathering:
             self.gathering = True
-            cv.sv.at(cv.sv.now + cv.sv.limits.receipts_gather_s, self._flush)
+            cv.sv.at(cv.sv.now + cv.sv.limits.receipts_gather_s, self.flush)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Tells what was gathered."""
         self.gathering = False
         if self.due:
             self.cv.index.when_allowed(self._tell)
@@ -121,7 +122,7 @@ class Receipts:
             if home and not cv.sv.send(home, MarksMoved(cv.id, tuple(hearers), marks)):
                 for hearer in hearers:
                     self.due.setdefault(hearer, {}).update(dict.fromkeys(moved))
-                cv.sv.send_when_open(home, f"{cv.id}.marks", lambda _: self._flush())
+                cv.sv.send_when_open(home, f"{cv.id}.marks", lambda _: self.flush())
 
     # -------------------------------------------------------------- storing
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import permutations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ from storage.store import (
     LoadCell,
     LoadIndex,
     LoadLog,
+    LoadUser,
     LogLoaded,
     LogRow,
     MemberRow,
@@ -38,6 +40,7 @@ from storage.store import (
     ReceiptsRow,
     Row,
     Store,
+    UserLoaded,
     UserRow,
     Write,
 )
@@ -111,6 +114,7 @@ def test_an_empty_store_answers_every_query_with_nothing(backend: Backend) -> No
     assert load(store) == LogLoaded(None, [], [], None)
     assert read(store, 1, 100) == EntriesRead([], False)
     assert index(store) == IndexLoaded([], None)
+    assert store.read(LoadUser(ALICE)) == UserLoaded(None)
     assert store.commit([]) == []
     store.close()
 
@@ -122,12 +126,13 @@ def test_every_row_comes_back_as_it_was_written(store: Store) -> None:
     member = MemberRow(CONV, BOB, 3, "admin", 3, 0, "Bob — строит ☃")
     log, receipts = LogRow(CONV, ((1, 1), (4, 7))), ReceiptsRow(CONV, 4, 2, ((ALICE, 3, 2, 1), (BOB, 2, 1, 0)))
     rows = IndexRow(ALICE, CONV, 10, 20, True), IndexRow(ALICE, OTHER, 1)
-    user = UserRow(ALICE, 99, (("phone", 5), ("tablet", 6)))
+    user = UserRow(ALICE, 99, (("phone", 5), ("tablet", 6)), "Аля ☃", 98)
     assert put(store, entry(1), log, member, receipts, *rows, user) == [Outcome.STORED] * 7
     assert load(store) == LogLoaded(log, [msgspec.structs.replace(entry(1), body="")], [member], receipts)
     assert read(store, 1, 1).entries == [entry(1)]
     assert sorted(index(store).rows, key=lambda row: row.conversation) == sorted(rows, key=lambda row: row.conversation)
     assert index(store).user == user
+    assert store.read(LoadUser(ALICE)) == UserLoaded(user)
 
 
 @pytest.mark.parametrize("id_", [CONV, "c1", "", "AB" * 16, "ab" * 15, " " + "ab" * 16, "ünïcødé", "00" * 16])
@@ -154,7 +159,7 @@ def test_writing_the_same_rows_again_changes_nothing(store: Store) -> None:
         MemberRow(CONV, ALICE, 1, "owner", 1, 0),
         ReceiptsRow(CONV, 1, 1, ((ALICE, 1, 1, 1),)),
         IndexRow(ALICE, CONV, 10, 5, True),
-        UserRow(ALICE, 7, (("phone", 1),)),
+        UserRow(ALICE, 7, (("phone", 1),), "Alice", 6),
     ]
     put(store, *rows)
     before = load(store), read(store, 1, 9), index(store)
@@ -187,6 +192,13 @@ def test_each_column_of_the_index_keeps_its_own_maximum(store: Store) -> None:
     put(store, IndexRow(ALICE, CONV, 20, 400, True), UserRow(ALICE, 20))
     put(store, IndexRow(ALICE, CONV, 15, 0, False), UserRow(ALICE, 15, (("tablet", 4), ("phone", 1))))
     assert index(store) == IndexLoaded([IndexRow(ALICE, CONV, 20, 500, True)], UserRow(ALICE, 20, (("phone", 1), ("tablet", 5))))
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+def test_the_name_said_last_stays_whoever_is_seen_later_without_one(store: Store, order: tuple[int, ...]) -> None:
+    rows = [UserRow(ALICE, 10, (), "alice", 10), UserRow(ALICE, 20, (), "Alice", 20), UserRow(ALICE, 15), UserRow(ALICE, 30, (), "", 30)]
+    put(store, *(rows[n] for n in order))
+    assert store.read(LoadUser(ALICE)) == UserLoaded(UserRow(ALICE, 30, (), "Alice", 20))
 
 
 def test_the_highest_numbers_are_kept(store: Store) -> None:
@@ -400,13 +412,20 @@ rows_ = st.one_of(
     st.builds(lambda c, u, s: MemberRow(c, u, s, "member" if s % 2 else "", s, s * 2, str(s)), conversations, users, few),
     st.builds(lambda c, t, n: ReceiptsRow(c, t, n, ((ALICE, t, n, t),)), conversations, few, few),
     st.builds(IndexRow, users, conversations, few, few, st.booleans()),
-    st.builds(UserRow, users, few, st.lists(st.tuples(st.sampled_from("pqr"), few), max_size=3).map(tuple)),
+    st.builds(
+        UserRow,
+        users,
+        few,
+        st.lists(st.tuples(st.sampled_from("pqr"), few), max_size=3).map(tuple),
+        st.sampled_from(["", "A", "a", "é"]),
+        few,
+    ),
     st.builds(lambda n: CellRow(n, ((A,), (A, B), (B,), ())[n % 4]), few),
 )
 rounds_ = st.lists(st.lists(st.builds(Write, st.sampled_from([A, B]), rows_), max_size=12), max_size=8)
 queries: list[Query] = [LoadCell()]
 queries += [LoadLog(c) for c in (CONV, OTHER)]
-queries += [LoadIndex(u) for u in (ALICE, BOB, "u")]
+queries += [query for u in (ALICE, BOB, "u") for query in (LoadIndex(u), LoadUser(u))]
 queries += [ReadEntries(CONV, 1, 5, limit, newest, bodies) for limit in (1, 3, 99) for newest in (True, False) for bodies in (True, False)]
 
 

@@ -27,8 +27,7 @@ STRESSED_BY = {
     "mark-max": ("mixed", "devices"),
     "stale-deliver": ("silence",),
 }
-"""The profiles that were made for a rule: among the seeds below 2,000 only theirs are run, to save time. `homing simulate --break RULE`
-runs all."""
+"""The profiles that stress a rule: of the first 2,000 seeds only theirs are run, to save time. `homing simulate --break RULE` runs all."""
 PROMISES = {
     "fence": {"P1", "P3", "P4"},
     "log-row": {"P1", "P3", "P4"},

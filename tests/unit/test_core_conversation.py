@@ -434,3 +434,17 @@ def test_a_refusal_of_one_home_counts_although_another_was_told_again(rig: Rig) 
     assert cv.speech.unsettled  # those acknowledgements were of what was refused
     rig.hand_over()
     assert not cv.speech.unsettled
+
+
+def test_a_frozen_conversation_tells_the_ticks_that_it_gathered_before_it_is_at_rest(rig: Rig) -> None:
+    cv = rig.open_conversation(GROUP)
+    say(rig, cv, change("group.create", "g", members=(BOB, CAROL), title="t"))
+    say(rig, cv, ToConversation(GROUP, ALICE, 7, "m1", "text", "hi", 0, 0))
+    cv.on_frame(MarkReport(GROUP, ((BOB, 2, 2),)), OTHER)
+    assert not rig.frames(MarksMoved) and not cv.is_at_rest()
+    cv.freeze()
+    (moved,) = rig.frames(MarksMoved)
+    assert ALICE in moved.users and moved.marks == ((BOB, 2, 2),)
+    assert not cv.is_at_rest()
+    rig.settle()
+    assert cv.is_at_rest()

@@ -6,7 +6,7 @@ from homing import codes
 
 from node.core.edge import Edge, Identity
 from node.core.effects import CloseClient
-from node.core.frames import Attach, Attached
+from node.core.frames import Attach, Attached, SyncedOut
 from tests.unit.core_rig import ALICE, ME, OTHER, Rig
 
 NEXT = "node-3:next"
@@ -38,3 +38,33 @@ def test_a_session_that_was_not_let_in_yet_is_attached_to_the_next_home_and_nobo
     assert [(f.cursor, f.have) for f in rig.frames(Attach, NEXT)] == [(500, (("c", 3),))]
     edge.on_attached(Attached(ALICE, 7), NEXT)
     assert 7 in edge.sessions and edge.sessions[7].welcomed
+
+
+def test_a_session_that_moves_by_plan_is_closed_when_its_new_home_does_not_tell_it_what_it_lacks() -> None:
+    """It is live in the eyes of its device: it must be complete, or end within a lease (P2)."""
+    for told, attached in ((False, False), (False, True), (True, True)):
+        rig = Rig()
+        edge = opened(rig)
+        edge.on_attached(Attached(ALICE, 7), OTHER)
+        edge.on_synced(SyncedOut(7, 600, 0), OTHER)
+        rig.homes[ALICE] = NEXT
+        edge.on_table(frozenset({ME, OTHER, NEXT}))
+        moved_at = rig.now
+        if attached:
+            edge.on_attached(Attached(ALICE, 7), NEXT)
+        if told:
+            edge.on_synced(SyncedOut(7, 700, 0), NEXT)
+        rig.now += 3
+        edge.close_unattached(moved_at - 1)
+        assert 7 in edge.sessions
+        edge.close_unattached(rig.now - 2)
+        assert (7 in edge.sessions) is told
+
+
+def test_a_device_that_waits_for_its_first_list_is_not_closed() -> None:
+    rig = Rig()
+    edge = opened(rig)
+    edge.on_attached(Attached(ALICE, 7), OTHER)
+    rig.now += 60
+    edge.close_unattached(rig.now - 2)
+    assert 7 in edge.sessions

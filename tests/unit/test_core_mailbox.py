@@ -172,4 +172,43 @@ def test_a_mailbox_knows_what_its_users_token_calls_him(rig: Rig) -> None:
     box = Mailbox(rig, BOB)
     box.on_attach(Attach(BOB, 1, "phone", 0, (), "Bob"), ME)
     box.on_attach(Attach(BOB, 2, "laptop", 0, ()), ME)
+    rig.answer_asks()
     assert box.name == "Bob"
+
+
+def named(rig: Rig) -> list[tuple[str, int]]:
+    """The names that wait to be written."""
+    return [(row.name, row.named_at) for row, _, _ in rig.writes if isinstance(row, UserRow) and row.name]
+
+
+def test_a_name_is_written_when_it_is_another_than_the_rows_and_not_at_each_attach(rig: Rig) -> None:
+    box = Mailbox(rig, BOB)
+    for session, name in enumerate(("Bob", "Bob", "", "Bobby", "Bobby")):
+        rig.now += 1
+        box.on_attach(Attach(BOB, session, f"d{session}", 0, (), name), ME)
+        rig.answer_asks()
+    assert named(rig) == [("Bob", 101_000), ("Bobby", 104_000)]
+    rig.store_all()
+    later = Mailbox(rig, BOB)
+    later.on_attach(Attach(BOB, 9, "d9", 0, (), "Bobby"), ME)
+    rig.answer_asks()
+    assert later.name == "Bobby" and not rig.writes
+
+
+def test_a_mailbox_that_reads_an_older_name_than_its_own_keeps_its_own(rig: Rig) -> None:
+    rig.store.commit([Write(ME, UserRow(BOB, 50, (), "Robert", 50))])
+    box = Mailbox(rig, BOB)
+    box.on_attach(Attach(BOB, 1, "phone", 0, (), "Bob"), ME)
+    rig.answer_asks()
+    rig.epoch += 1
+    box.on_attach(Attach(BOB, 2, "laptop", 0, (), "Bob"), ME)
+    rig.answer_asks()
+    assert box.name == "Bob" and named(rig) == [("Bob", 100_000)]
+
+
+def test_a_revoked_device_does_not_name_its_user(rig: Rig) -> None:
+    rig.store.commit([Write(ME, UserRow(BOB, 1, (("stolen", 5),), "Bob", 1))])
+    box = Mailbox(rig, BOB)
+    box.on_attach(Attach(BOB, 1, "stolen", 0, (), "Mallory"), ME)
+    rig.answer_asks()
+    assert box.name == "Bob" and not named(rig)

@@ -17,8 +17,21 @@ from hypothesis import strategies as st
 from storage import sqlite as sqlite_module
 from storage.config import SqliteConfig
 from storage.sqlite import SqliteStore, StoreLocked, StoreUnavailable
-from storage.sqlite_schema import VERSION, SchemaTooNew
-from storage.store import CellLoaded, CellRow, EntriesRead, EntryRow, IndexRow, LoadCell, Outcome, ReadEntries, Write
+from storage.sqlite_schema import MIGRATIONS, VERSION, SchemaTooNew
+from storage.store import (
+    CellLoaded,
+    CellRow,
+    EntriesRead,
+    EntryRow,
+    IndexRow,
+    LoadCell,
+    LoadUser,
+    Outcome,
+    ReadEntries,
+    UserLoaded,
+    UserRow,
+    Write,
+)
 from tests.storage_vfs import MAIN_DB, WAL, Disk, faulty_disk
 
 ME = "node-1:aaaaaaaa"
@@ -237,6 +250,23 @@ def test_a_file_of_version_0_is_brought_to_the_present_one(tmp_path: Path) -> No
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (0,)
     SqliteStore(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
+
+
+def test_a_file_of_version_1_keeps_its_users_and_takes_names(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in MIGRATIONS[0]:
+            connection.execute(statement)
+        connection.execute("INSERT INTO users VALUES (?, 7, ?)", (b"\x01" * 16, b"\x91\x92\xa5phone\x05"))
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+    store, user = SqliteStore(path), "01" * 16
+    assert store.read(LoadUser(user)) == UserLoaded(UserRow(user, 7, (("phone", 5),)))
+    store.commit([Write(ME, UserRow(user, 8, (), "Una", 8))])
+    assert store.read(LoadUser(user)) == UserLoaded(UserRow(user, 8, (("phone", 5),), "Una", 8))
+    store.close()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
 

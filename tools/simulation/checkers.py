@@ -19,16 +19,20 @@ from homing.state import Request
 
 from node.core import log
 from node.core.conversation import FROZEN, OPEN
+from storage.store import IndexRow
 from tools.simulation.device import SimDevice, Watcher
 from tools.simulation.logs import Belonging, final_log, terms_of
 from tools.simulation.node import SimNode
-from tools.simulation.settings import LEASE_S
+from tools.simulation.settings import DELIVER_AGE_MS, LAW_MS, LEASE_S
 from tools.simulation.socket import Socket
+from tools.simulation.store import QUORUM
 
 if TYPE_CHECKING:
     from tools.simulation.cluster import Cluster
 
 EntryKey = tuple[str, int]
+ROUND_S = 1.0
+"""What the frames of one message may take beside the time that a delivery may have."""
 LOOK_S = 1.0
 """How often an edge looks whether it still hears the homes of its sessions."""
 GROUP_ANSWERS = frozenset(c.name for c in (codes.FORBIDDEN, codes.CONFLICT, codes.NOT_A_MEMBER, codes.NOT_FOUND, codes.GROUP_FULL))
@@ -64,6 +68,7 @@ class Checkers(Watcher):
     def __init__(self, cluster: Cluster, broken: str = "", planned_only: bool = False) -> None:
         self.cluster = cluster
         self.world = cluster.world
+        self.broken = broken
         self.highest_wins = broken == "log-row"
         self.planned_only = planned_only
         """Nothing but planned changes happens: P6 is looked at."""
@@ -137,6 +142,25 @@ class Checkers(Watcher):
         if key not in self.acked:
             self.acked[key] = self.world.now
             self._expect_everywhere(key)
+            if device.socket is not None and self.undisturbed_since(device, device.socket) + ROUND_S <= self.world.now:
+                self._check_index(key, entry)
+
+    def _check_index(self, key: EntryKey, entry: p.Entry) -> None:
+        """P1: every member's row leads to it, on two replicas and so for every quorum. What was said was said again, and the law kept
+        again, when a delivery or the way back took longer than a delivery may."""
+        joined = [n for n in self.cluster.nodes if n.up and n.core.directory.joined]
+        times = [n.core.directory.clock._offset_ms + n.clock() * 1000 for n in joined]  # time_ms would move the clock
+        if not times or self.broken == "cluster-time":
+            return
+        oldest = min(times) - LAW_MS - 2 * DELIVER_AGE_MS - int(ROUND_S * 1000)
+        belonging = self.belonging(key[0])
+        for user in belonging.users():
+            if not belonging.sees(user, key[1]):
+                continue
+            rows = (rows.get(("sync_index", user, key[0])) for rows in self.cluster.store.rows(("sync_index", user)))
+            good = sum(isinstance(row, IndexRow) and (row.always or row.active_at >= oldest) for row in rows)
+            if good < QUORUM:
+                raise Violation("P1", f"{entry.message_id} was sent, but no row that is new enough leads {user} to it")
 
     def _answer(self, device: SimDevice, id_: str, message_id: str) -> None:
         before = self.answers.setdefault((device.user, id_), message_id)
@@ -265,12 +289,14 @@ class Checkers(Watcher):
             if neighbour.link is not None:
                 neighbour.link.check()
         core.storage.check()
+        ids_max = 2 * limits.ids_max + limits.dedup_scan_entries_max + limits.unsaid_entries_max
         for conversation in core.conversations.values():
             bounds = (
                 (len(conversation.pending), limits.unsaid_entries_max, "unsaid entries"),
+                (len(conversation.recent), limits.recent_entries + 1, "entries in memory"),
                 (len(conversation.inbox), limits.loading_requests_max, "requests that wait for an activation"),
                 (len(conversation.index.waiting), limits.loading_requests_max, "calls that wait for index rows"),
-                (len(conversation.ids), 2 * limits.ids_max + 1, "remembered ids"),
+                (len(conversation.ids), ids_max, "remembered ids"),
             )
             for have, most, what in bounds:
                 if have > most:

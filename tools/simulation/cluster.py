@@ -13,7 +13,7 @@ from tools.simulation import settings, tables
 from tools.simulation.device import SimDevice
 from tools.simulation.directory import Database, SimDirectory
 from tools.simulation.node import SimNode
-from tools.simulation.settings import CLIENT, CORE, MESH, STORAGE_CLIENT, WORKER
+from tools.simulation.settings import CLIENT, CORE, MESH, STORAGE_CLIENT, TIGHT, WORKER
 from tools.simulation.store import SimStore
 from tools.simulation.worker import SimWorker
 from tools.simulation.world import Network, Process, World
@@ -47,6 +47,8 @@ class Size(Struct, frozen=True):
     """How many devices a user may have."""
     window_frames: int = 0
     """Frames that a link may have under way; 0: as many as in production."""
+    tight: bool = False
+    """Whether the nodes' bounds are so low that they are reached."""
     encoded: bool = False
     """Whether clients' frames are encoded."""
 
@@ -75,7 +77,18 @@ class Cluster:
         ]
         rules, cluster_time = core_rules(broken), broken != "cluster-time"
         self.nodes = [
-            SimNode(world, self.network, f"node-{i + 1}", mesh, CORE, config, STORAGE_CLIENT, rules, resend, cluster_time)
+            SimNode(
+                world,
+                self.network,
+                f"node-{i + 1}",
+                mesh,
+                TIGHT if size.tight else CORE,
+                config,
+                STORAGE_CLIENT,
+                rules,
+                resend,
+                cluster_time,
+            )
             for i in range(size.nodes + size.spare_nodes)
         ]
         self.users = [self._user(i) for i in range(size.users)]

@@ -10,6 +10,7 @@ from homing import protocol as p
 from homing.core import ClientCore
 from homing.effects import Close, Connect, Effect, Transmit
 from homing.limits import Limits
+from homing.questions import Question
 from homing.state import CoreState, Request
 
 from tools.simulation.socket import Socket
@@ -99,6 +100,11 @@ class SimDevice(Process):
         if self.up and not self.paused:
             self.watcher.on_request(self, frame)
             self._do(self.core.request(frame, self.clock()))
+            self.settle()
+
+    def ask(self, question: Question) -> None:
+        if self.up and not self.paused:
+            self._do(self.core.ask(question, self.clock()))
             self.settle()
 
     def read(self, conversation: str) -> None:

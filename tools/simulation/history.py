@@ -12,7 +12,7 @@ from msgspec import Struct
 from tools.simulation.checkers import Checkers, Violation
 from tools.simulation.cluster import Cluster
 from tools.simulation.nemesis import Nemesis
-from tools.simulation.profiles import Profile, of_seed
+from tools.simulation.profiles import Profile, named, of_seed
 from tools.simulation.verdict import Verdict, closing_requests
 from tools.simulation.workload import Workload
 from tools.simulation.world import Spinning, World
@@ -39,8 +39,8 @@ class Result(Struct, frozen=True):
 class History:
     """Everything of one seed."""
 
-    def __init__(self, seed: int, broken: str = "") -> None:
-        self.profile: Profile = of_seed(seed)
+    def __init__(self, seed: int, broken: str = "", profile: str = "") -> None:
+        self.profile: Profile = named(profile) if profile else of_seed(seed)
         self.world = World(seed)
         random = self.world.random
         self.cluster = Cluster(self.world, self.profile.size(random), broken)
@@ -101,5 +101,6 @@ class History:
             device.request(frame)
 
 
-def run(seed: int, broken: str = "") -> Result:
-    return History(seed, broken).run()
+def run(seed: int, broken: str = "", profile: str = "") -> Result:
+    """Runs one history: of the given profile, or of the one that the seed picks."""
+    return History(seed, broken, profile).run()

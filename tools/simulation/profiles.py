@@ -301,6 +301,14 @@ def _moves(nemesis: Nemesis, end: float) -> None:
         nemesis.at(at, partial(_mishap, nemesis))
 
 
+# ---------------------------------------------------------------- a few mishaps: bounds that are reached, questions
+
+
+def _few(nemesis: Nemesis, end: float) -> None:
+    for at in _times(nemesis, _some(nemesis.random, 0, 5), end):
+        nemesis.at(at, partial(_mishap, nemesis))
+
+
 def _size(**more: object) -> Callable[[Random], Size]:
     def make(random: Random) -> Size:
         base: dict[str, object] = {"users": random.randint(3, 4), "encoded": random.random() < 0.12}
@@ -337,9 +345,15 @@ PROFILES = (
     Profile("silence", _size(), _work(sends=0, groups=0, changes=0, reads=0, end=30.0), scenarios.silence),
     Profile("orphans", _size(), _work(sends=10, groups=1, changes=0, end=20.0), scenarios.orphans),
     Profile("split", _size(workers=2), _work(sends=120, groups=0, directs=2, reads=0, burst=0.0, end=14.0), scenarios.split),
+    Profile("tight", _size(tight=True), _work(sends=60, groups=2, burst=0.6, end=14.0), _few),
+    Profile("readers", _size(), _work(questions=30, groups=2, changes=10, end=12.0), _few),
     Profile("calm", _size(), _work(end=8.0), _no_harm, planned_only=True),
 )
 
 
 def of_seed(seed: int) -> Profile:
     return PROFILES[seed % len(PROFILES)]
+
+
+def named(name: str) -> Profile:
+    return next(profile for profile in PROFILES if profile.name == name)

@@ -6,6 +6,7 @@ So a history of 40 seconds covers the better part of an hour: index rows age, de
 from __future__ import annotations
 
 from homing.limits import Limits
+from msgspec.structs import replace
 
 from directory.config import DirectoryConfig
 from node.core.limits import CoreLimits
@@ -35,6 +36,25 @@ CORE = CoreLimits(
     move_s=3.0,
     drain_s=2.0,
 )
+TIGHT = replace(
+    CORE,
+    unsaid_entries_max=4,
+    unsettled_entries_max=8,
+    recent_entries=6,
+    ids_max=8,
+    dedup_scan_entries_max=40,
+    dedup_default_entries=8,
+    loading_requests_max=8,
+    roster_inline_max=1,
+    index_rows_members_max=2,
+    requests_per_session_max=4,
+    heads_page=1,
+    sync_heads_max=1,
+    mailbox_index_rows_max=1,
+    held_deliveries_max=4,
+    unstored_marks_max=6,
+)
+"""Bounds that four people reach: large groups, long logs, full queues."""
 MESH = MeshLimits(keepalive_s=0.6, resend_s=0.2, resend_max_s=0.8, ack_delay_s=0.005, pace_s=0.003, hello_max_s=0.5, table_ask_s=0.1)
 STORAGE_CLIENT = ClientConfig(answer_timeout_s=1.0, retry_max_ms=300)
 WORKER = WorkerConfig()

@@ -27,6 +27,7 @@ from storage.store import (
     LoadCell,
     LoadIndex,
     LoadLog,
+    LoadUser,
     LogLoaded,
     LogRow,
     MemberRow,
@@ -36,6 +37,7 @@ from storage.store import (
     ReadFailed,
     ReceiptsRow,
     Row,
+    UserLoaded,
     UserRow,
     Write,
 )
@@ -246,7 +248,7 @@ class SimStore:
                 parts = [("logs", conversation), ("log_entries", conversation), ("members", conversation), ("receipts", conversation)]
             case ReadEntries(conversation):
                 parts = [("log_entries", conversation)]
-            case LoadIndex(user):
+            case LoadIndex(user) | LoadUser(user):
                 parts = [("sync_index", user)]
             case LoadCell():
                 parts = [("cell", "")]
@@ -332,8 +334,13 @@ def answer_of(query: Query, found: dict[str, list[Row]]) -> Answer:
             return page(wanted if query.bodies else [without_body(row) for row in wanted], query)
         case LoadIndex():
             rows = [row for row in found["sync_index"] if isinstance(row, IndexRow)]
-            user = next((row for row in found["sync_index"] if isinstance(row, UserRow)), None)
-            return IndexLoaded(index_page(rows), user)
+            return IndexLoaded(index_page(rows), _user_row(found))
+        case LoadUser():
+            return UserLoaded(_user_row(found))
         case LoadCell():
             cell = found["cell"]
             return CellLoaded(cell[0] if cell and isinstance(cell[0], CellRow) else None)
+
+
+def _user_row(found: dict[str, list[Row]]) -> UserRow | None:
+    return next((row for row in found["sync_index"] if isinstance(row, UserRow)), None)

@@ -79,6 +79,8 @@ class Verdict:
             if len(device.core.outbox):
                 waiting = next(iter(device.core.outbox))
                 return Violation("P4", f"{device.name} gets no answer to {waiting.id}")
+            if asked := next(iter(device.core._questions._open), None):
+                return Violation("P2", f"{device.name} gets no answer to its question {asked}")
         for device in self.cluster.devices:
             for conversation in self.logs:
                 if missing := self._missing(device, conversation, closed):

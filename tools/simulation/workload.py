@@ -20,6 +20,8 @@ class Work(Struct, frozen=True):
     groups: int = 1
     changes: int = 3
     reads: int = 6
+    questions: int = 0
+    """Pages of history, of the conversation list and of members that are asked for."""
     begin: float = 1.6
     end: float = 14.0
     burst: float = 0.3
@@ -55,6 +57,9 @@ class Workload:
             self.world.at(work.begin + 0.6 + random.random() * (work.end - work.begin), self._change)
         for _ in range(work.reads):
             self.world.at(work.begin + random.random() * (work.end - work.begin), self._read)
+
+        for _ in range(work.questions):
+            self.world.at(work.begin + random.random() * (work.end - work.begin), self._ask)
 
     # ------------------------------------------------------------ acts
 
@@ -92,6 +97,22 @@ class Workload:
         device = self.random.choice(self.cluster.devices)
         if device.up and device.core.conversations:
             device.read(self.random.choice(sorted(device.core.conversations)))
+
+    def _ask(self) -> None:
+        device, random = self.random.choice(self.cluster.devices), self.random
+        if not device.up:
+            return
+        id_ = f"?{self._id(device)}"
+        known = sorted({*device.core.conversations, *self.groups})
+        kind = random.choice(("history", "history", "heads", "members")) if known else "heads"
+        if kind == "heads":
+            device.ask(p.FetchHeads(id=id_, limit=random.randint(1, 3)))
+        elif kind == "members":
+            device.ask(p.FetchMembers(id=id_, conversation=random.choice(known)))
+        else:
+            first = random.randint(1, 10)
+            to = random.choice((None, first + random.randint(0, 8)))
+            device.ask(p.Fetch(id=id_, conversation=random.choice(known), from_seq=first, to_seq=to, limit=random.randint(1, 8)))
 
     def _change(self) -> None:
         if not self.groups:
