@@ -126,7 +126,7 @@ class Conversation:
         self.terms = answer.log.terms if answer.log else ()
         run, self.head = log.run_of(answer.entries, self.terms)
         if not self.sv.rules.log_row:
-            run, self.head = log.run_of(answer.entries, _highest(answer.entries))
+            run, self.head = log.run_of(answer.entries, log.highest_terms(answer.entries))
         self.next = self.head + 1
         self.roster.load(answer.members)
         self.marks.load(answer.receipts, self.term)
@@ -492,11 +492,3 @@ class Conversation:
             assert pending.row.seq == self.head + 1 + i, "pending entries follow the head without a gap"
         assert self.state == CLOSED or self.next == self.head + len(self.pending) + 1
         assert len(self.recent) <= self.sv.limits.recent_entries + 1
-
-
-def _highest(rows: list[EntryRow]) -> log.Terms:
-    """The terms that let the highest term count at each seq: only with the rule ``log_row`` taken out."""
-    found: dict[int, int] = {}
-    for row in rows:
-        found[row.seq] = max(found.get(row.seq, 0), row.term)
-    return tuple((term, seq) for seq, term in sorted(found.items()))

@@ -81,3 +81,11 @@ def with_term(terms: Terms, term: int, first_seq: int) -> Terms:
 def seq_index(rows: list[EntryRow], seq: int) -> int:
     """Where ``seq`` lies in ascending ``rows``: the number of rows at or below it."""
     return bisect_right(rows, seq, key=lambda row: row.seq)
+
+
+def highest_terms(rows: Iterable[EntryRow]) -> Terms:
+    """The terms that let the highest term count at each seq: only with the rule ``log_row`` taken out."""
+    found: dict[int, int] = {}
+    for row in rows:
+        found[row.seq] = max(found.get(row.seq, 0), row.term)
+    return tuple((term, seq) for seq, term in sorted(found.items()))

@@ -199,6 +199,10 @@ class Crowd:
     def chats_of(self, user: str) -> list[str]:
         return [conversation for conversation, users in self.members.items() if user in users]
 
+    def inside(self, user: str) -> list[str]:
+        """The groups that he comes and goes in, and in which he is now."""
+        return [group for group, users in self._inside.items() if user in users]
+
     def invite(self, group: str, maker: str, guests: Sequence[str]) -> None:
         """The group's maker takes the guests in and sends them away again, for as long as all talk."""
         self._inviting[group] = (self.devices[maker][0], [ids.user_id(guest) for guest in guests])

@@ -147,8 +147,11 @@ class Scene:
         return took_s
 
     def _has_all(self, device: Device, heads: dict[str, int]) -> bool:
-        return device.client.state == "live" and all(
-            len(device.screen.shown.get(c, ())) >= heads.get(c, 0) for c, users in self.crowd.members.items() if device.user in users
+        shown = device.screen.shown
+        return (
+            device.client.state == "live"
+            and all(len(shown.get(c, ())) >= heads.get(c, 0) for c, users in self.crowd.members.items() if device.user in users)
+            and all(c in shown and shown[c][-1].seq >= heads.get(c, 0) for c in self.crowd.inside(device.user))
         )
 
     def _marks_missing(self) -> Iterable[str]:
