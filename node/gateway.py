@@ -161,6 +161,13 @@ class Gateway:
     def _spread_ms(self) -> int:
         return int(100 + self.random() * self.config.reconnect_spread_s * 1_000)
 
+    # -------------------------------------------------------------- what HTTP asks for
+
+    def revoke(self, user: str, device: str, done: Callable[[codes.Code | None], None]) -> None:
+        """Lets ``device`` of ``user`` in nowhere any more, and ends its sessions; ``done`` hears None once that is so for ever."""
+        self.core.revoke(user, device, done, self.clock.time())
+        self.apply()
+
     # -------------------------------------------------------------- refusals
 
     def _bad(self, c: Connection, session: Session, frame: BadFrame) -> None:

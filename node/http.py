@@ -1,7 +1,8 @@
-"""A node's HTTP beside the WebSocket: health, metrics, discovery, and what operators look at (``/debug``, this machine only)."""
+"""A node's HTTP beside the WebSocket: health, metrics, discovery, and what operators look at and do (``/debug``, with their key)."""
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import time
 from collections.abc import Callable, Iterator
@@ -12,13 +13,16 @@ from homing import codes, ids
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from node.edge.tokens import TokenChecker, TokenError
+from node.edge.tokens import TokenChecker, TokenError, is_device
 from router.ops import Ops, process_registry
 
 if TYPE_CHECKING:
     from node.core.node import NodeCore
     from node.gateway import Gateway
 
+PROBLEM = "application/problem+json"
+HTTP_STATUS = {"fix": 400, "retry": 503}
+"""By what a code asks for."""
 STORAGE_STUCK_S = 2.0
 """Storage counts as unreachable when the same request has waited this long."""
 
@@ -80,6 +84,7 @@ class NodeHttp:
         app.router.add_get("/v1/connect", self.connect)
         if self.ops_key:
             app.router.add_get("/debug/trace", self.trace)
+            app.router.add_post("/debug/revoke", self.revoke)
 
     @staticmethod
     def now() -> float:
@@ -92,19 +97,43 @@ class NodeHttp:
 
     async def trace(self, request: web.Request) -> web.Response:
         """``GET /debug/trace?message=ID`` with the operators' key: the steps of one message that this node remembers."""
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
-        if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self.ops_key):
-            return web.json_response({"title": "the operators' key is needed"}, status=401, content_type="application/problem+json")
+        if not self._is_operator(request):
+            return _problem(401, "the operators' key is needed")
         try:
             message = ids.parse_message_id(request.query.get("message", ""))
         except ValueError as error:
-            return web.json_response({"title": str(error)}, status=400, content_type="application/problem+json")
+            return _problem(400, str(error))
         now, now_ms = self.now(), self.core.directory.time_ms(self.now())
         steps = [
             {"at_ms": round(now_ms - (now - step.at) * 1_000, 3), "what": step.what, "cause": step.cause, "detail": step.detail}
             for step in self.core.trace.of(message.conversation, message.seq)
         ]
         return web.json_response({"schema": "homing.trace/1", "process": self.core.mesh.me.name, "steps": steps})
+
+    async def revoke(self, request: web.Request) -> web.Response:
+        """``POST /debug/revoke?user=ID&device=NAME`` with the operators' key: the device is not let in any more. 200: for ever."""
+        if not self._is_operator(request):
+            return _problem(401, "the operators' key is needed")
+        user, device = request.query.get("user", ""), request.query.get("device", "")
+        if not ids.is_id(user) or ids.kind_of(user) != ids.USER or not is_device(device):
+            return _problem(400, "user is a user's id, device the name of a device in his tokens")
+        code = await self.revoked(user, device)
+        if code is not None:
+            return _problem(HTTP_STATUS.get(code.action, 503), code.name, code)
+        return web.json_response({"schema": "homing.revoked/1", "user": user, "device": device})
+
+    async def revoked(self, user: str, device: str) -> codes.Code | None:
+        """Revokes a device through its user's home. None: it is done; else why that is not known: it may be asked for again."""
+        heard: asyncio.Future[codes.Code | None] = asyncio.get_running_loop().create_future()
+        self.gateway.revoke(user, device, lambda code: None if heard.done() else heard.set_result(code))
+        try:
+            return await asyncio.wait_for(heard, 2 * self.core.limits.request_timeout_s)
+        except TimeoutError:  # the incarnation has ended
+            return codes.UNAVAILABLE
+
+    def _is_operator(self, request: web.Request) -> bool:
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+        return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self.ops_key)
 
     async def connect(self, request: web.Request) -> web.Response:
         """``GET /v1/connect`` with a bearer token: where its user is at home."""
@@ -119,3 +148,9 @@ class NodeHttp:
         member = self.core.directory.table.by_incarnation.get(self.core.owner_of(claims.user))
         nodes = [m.public_url for m in self.core.directory.table.role("node")]
         return web.json_response({"user": claims.user, "url": member.public_url if member else None, "nodes": nodes})
+
+
+def _problem(status: int, title: str, code: codes.Code | None = None) -> web.Response:
+    """RFC 9457."""
+    body = {"title": title, "status": status} | ({"code": code.number} if code else {})
+    return web.json_response(body, status=status, content_type=PROBLEM)

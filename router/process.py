@@ -30,7 +30,7 @@ class ProcessConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     tokens_dir: str = "data/keys/tokens"
     """Keys that verify tokens."""
     ops_key_file: str = ""
-    """For nodes: a file with the key that `homing trace` shows; without it nobody can look at single messages."""
+    """For nodes: a file with the key that `homing trace` and `homing revoke` show; without it nobody can look at single messages."""
     log_level: str = "info"
     """debug, info, warning or error."""
 

@@ -29,6 +29,7 @@ COMMANDS = (
     Command("up", "tools.up", "start a cluster on this machine and keep it running"),
     Command("status", "tools.status", "show nodes, slots, sessions, queues and rates of a running cluster"),
     Command("token", "tools.token", "issue a token with which a person signs in"),
+    Command("revoke", "tools.revoke", "let a device of somebody in no more, and end its sessions"),
     Command("keys", "tools.keys", "make, list and rotate the keys of processes and of tokens"),
     Command("chat", "tools.chat", "chat from the terminal"),
     Command("replay", "tools.replay.command", "play an exported chat over a running cluster and compare the histories"),

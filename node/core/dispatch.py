@@ -47,6 +47,8 @@ def actor_handlers(node: NodeCore) -> Hands:
         f.AskCursor: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_ask_cursor(x, src)),
         f.AskHeads: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_ask_heads(x, src)),
         f.AskPerson: node.people.on_ask,
+        f.RevokeDevice: node.revocations.on_revoke,
+        f.DeviceRevoked: node.revocations.on_answer,
         f.HeadAnswer: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_head(x, src), make=False),
     }
     of_conversation = (

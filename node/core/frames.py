@@ -335,6 +335,21 @@ class PersonAnswer(_F, tag=75, frozen=True):
     name: str
 
 
+class RevokeDevice(_F, tag=76, frozen=True):
+    """Any node → home of ``user``: this device is never to be let in again; asked again until ``DeviceRevoked``. ``n`` comes back."""
+
+    user: str
+    device: str
+    n: int
+
+
+class DeviceRevoked(_F, tag=77, frozen=True):
+    """Home → who asked: it is durable and its sessions are closed; or it is refused with one of ``homing.codes``."""
+
+    n: int
+    code: str = ""
+
+
 class AskHeads(_F, tag=73, frozen=True):
     """Edge → mailbox: a client's ``fetch_heads``."""
 
@@ -349,5 +364,5 @@ NodeFrame: TypeAlias = (
     ToConversation | GroupChange | Refusal | NotHere | Deliver | DeliverHead | DeliverRefused | EchoSent | AskPart | Part
     | MarkReport | MarkStored | MarksMoved | AskHead | HeadAnswer | AskEntries | EntriesAnswer | AskMembers | MembersAnswer
     | Attach | Attached | Detach | DropSession | MarkFrom | AskCursor | CursorAnswer | FanOut | SentOut | HeadOut | MarksOut
-    | HeadsOut | SyncedOut | AskHeads | AskPerson | PersonAnswer
+    | HeadsOut | SyncedOut | AskHeads | AskPerson | PersonAnswer | RevokeDevice | DeviceRevoked
 )  # fmt: skip

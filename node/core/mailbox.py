@@ -94,7 +94,9 @@ class Mailbox:
         """Conversation → (latest of active_at and receipts_at, always)."""
         self.index_epoch = -1
         self.loading: list[Callable[[dict[str, tuple[int, bool]]], None]] = []
-        self.revoked: frozenset[str] = frozenset()
+        self.revoked: set[str] = set()
+        self.revoking: dict[str, dict[str, int]] = {}
+        """Devices whose revocation is not durable yet → who waits for it, under which number."""
         self.unstored: dict[str, Unstored] = {}
         self.syncs: dict[int, Sync] = {}
         self.n = 0
@@ -122,7 +124,7 @@ class Mailbox:
         now = self.sv.time_ms()
         if self.sv.rules.attach_first:
             self.sessions[key] = Session(frame.device, now, [])
-        self._with_index(lambda index: self._start_sync(key, frame, now, index))
+        self.with_index(lambda index: self._start_sync(key, frame, now, index))
 
     def _start_sync(self, key: SessionKey, frame: Attach, cursor: int, index: dict[str, tuple[int, bool]]) -> None:
         if frame.device in self.revoked:
@@ -164,9 +166,16 @@ class Mailbox:
         for n in [n for n, sync in self.syncs.items() if sync.key == key]:
             del self.syncs[n]
 
+    def revoke(self, device: str) -> None:
+        """From now on no session of this device is let in, and those that are here end."""
+        self.revoked.add(device)
+        for key in [key for key, session in self.sessions.items() if session.device == device]:
+            self._drop(key, "device_revoked")
+
     def _drop(self, key: SessionKey, code: str) -> None:
-        self.sv.send(key[0], DropSession(key[1], code))
         self.on_detach(key)
+        if not self.sv.send(key[0], DropSession(key[1], code)):
+            self._drop_when_open(key, code)
 
     def let_go(self) -> list[SessionKey]:
         """This home ends by plan: detaches all sessions and returns them, so that they can be asked to come back."""
@@ -182,7 +191,7 @@ class Mailbox:
 
     # -------------------------------------------------------------- index and heads
 
-    def _with_index(self, then: Callable[[dict[str, tuple[int, bool]]], None]) -> None:
+    def with_index(self, then: Callable[[dict[str, tuple[int, bool]]], None]) -> None:
         if self.index is not None and self.index_epoch == self.sv.epoch:
             return then(self.index)
         self.loading.append(then)
@@ -196,7 +205,7 @@ class Mailbox:
             return
         index = {row.conversation: (max(row.active_at, row.receipts_at), row.always) for row in answer.rows}
         if answer.user is not None:
-            self.revoked = frozenset(device for device, _ in answer.user.revoked)
+            self.revoked.update(device for device, _ in answer.user.revoked)
             if answer.user.named_at > self.named_at:  # an older answer may overtake our own write
                 self.name, self.named_at = answer.user.name, answer.user.named_at
         if len(index) <= self.sv.limits.mailbox_index_rows_max:
@@ -299,7 +308,7 @@ class Mailbox:
             more = f"{found[frame.limit - 1][0]}.{found[frame.limit - 1][1]}" if len(found) > frame.limit else ""
             self._ask_heads(Sync(key, 0, 0, {c: 0 for _, c in found[: frame.limit]}, [], frame.id, more))
 
-        self._with_index(page)
+        self.with_index(page)
 
     # -------------------------------------------------------------- what is said
 
@@ -362,8 +371,11 @@ class Mailbox:
     def lose(self, key: SessionKey) -> None:
         """A session whose edge takes nothing more."""
         self.on_detach(key)
-        session = key[1]
-        self.sv.send_when_open(key[0], f"{self.user}.{session}", lambda edge: _drop_later(self.sv, edge, session))
+        self._drop_when_open(key, "slow_reader")
+
+    def _drop_when_open(self, key: SessionKey, code: str) -> None:
+        services, session = self.sv, key[1]
+        services.send_when_open(key[0], f"{self.user}.{session}", lambda edge: _drop_now(services, edge, session, code))
 
     # -------------------------------------------------------------- marks and cursor
 
@@ -450,7 +462,7 @@ class Mailbox:
 
     def is_idle(self) -> bool:
         idle = self.sv.now - self.idle_since >= self.sv.limits.mailbox_idle_s
-        return not self.sessions and not self.unstored and not self.loading and not self.syncs and idle
+        return not (self.sessions or self.unstored or self.loading or self.syncs or self.revoking) and idle
 
 
 def _weight(head: HeadAnswer) -> int:
@@ -472,5 +484,5 @@ def _ignore(_outcome: Outcome, _what: None) -> None:
     """Nobody waits for the row: storage writes it for as long as it takes, and last_seen again at the next detachment."""
 
 
-def _drop_later(services: Services, edge: str, session: int) -> None:
-    services.send(edge, DropSession(session, "slow_reader"))
+def _drop_now(services: Services, edge: str, session: int, code: str) -> None:
+    services.send(edge, DropSession(session, code))

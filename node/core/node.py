@@ -35,6 +35,7 @@ from node.core.mailbox import Mailbox
 from node.core.moves import Moves
 from node.core.people import People
 from node.core.reports import Reports
+from node.core.revocations import Revocations
 from node.core.rules import ALL, Rules
 from node.core.services import NOBODY, T
 from node.core.timers import Timers
@@ -99,6 +100,7 @@ class NodeCore:
         self.mailboxes: dict[str, Mailbox] = {}
         self.edge = Edge(self, mesh.me.name, directory.member.public_url)
         self.people = People(self, self.mailboxes)
+        self.revocations = Revocations(self, self.on_mailbox)
         self.deliveries = Deliveries(self)
         self.reports = Reports(self)
         self.report_mark = self.reports.add
@@ -141,6 +143,12 @@ class NodeCore:
         """The socket is gone."""
         if self._begin(now):
             self.edge.close(session)
+            self._drain()
+
+    def revoke(self, user: str, device: str, done: Callable[[codes.Code | None], None], now: float) -> None:
+        """See ``Revocations.revoke``; an incarnation that ends meanwhile calls nothing."""
+        if self._begin(now):
+            self.revocations.revoke(user, device, done)
             self._drain()
 
     def tick(self, now: float) -> None:
@@ -389,6 +397,7 @@ class NodeCore:
                 mailbox.drop_edge(incarnation)
             mailbox.on_table()
         self.edge.on_table(self.members)
+        self.revocations.on_table()
         self._drain()
         events += self.mesh.set_epoch(table.epoch, self.now)
         self._handle(events)

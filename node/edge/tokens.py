@@ -20,6 +20,7 @@ import os
 import re
 from collections import OrderedDict
 from pathlib import Path
+from typing import TypeGuard
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -235,10 +236,15 @@ def _claims(payload: dict[str, object]) -> Claims:
     user, device, name, exp, jti = (payload.get(key) for key in ("sub", "device", "name", "exp", "jti"))
     if not isinstance(user, str) or not ids.is_id(user) or ids.kind_of(user) != ids.USER:
         raise _Invalid("the token names no user")
-    if not isinstance(device, str) or not _DEVICE.fullmatch(device):
+    if not is_device(device):
         raise _Invalid("the token names no device")
     if not isinstance(name, str) or len(name) > NAME_CHARS_MAX:
         raise _Invalid("the token's name is not valid")
     if not isinstance(exp, int) or isinstance(exp, bool) or not isinstance(jti, str) or not 0 < len(jti) <= 64:
         raise _Invalid("the token has no time limit or no id")
     return Claims(user, device, name, exp, jti)
+
+
+def is_device(text: object) -> TypeGuard[str]:
+    """Whether a token may name a device so."""
+    return isinstance(text, str) and _DEVICE.fullmatch(text) is not None
