@@ -13,19 +13,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import JSON, BigInteger, Connection, Engine, LargeBinary, String, create_engine, event, insert, make_url, select, update
+from sqlalchemy import JSON, BigInteger, Connection, LargeBinary, String, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from directory.events import Row
 from directory.table import Table, decode_delta, encode_delta
+from storage.relational.engine import READS_ONLY, make_engine, migrate, one_line
 
 THE_ROW = 1
 VERSION_TABLE = "directory_schema"
 """Not Alembic's usual name: other parts of Homing keep their own schemas in the same database."""
+HEAD = "0001"
+"""The newest migration."""
 
 
 class RowError(Exception):
@@ -72,7 +73,7 @@ class RowStore:
     """
 
     def __init__(self, url: str, timeout_s: float) -> None:
-        self._engine = _engine(url, timeout_s)
+        self._engine = make_engine(url, timeout_s)
         self._migrated = False
 
     def close(self) -> None:
@@ -86,16 +87,16 @@ class RowStore:
         """
         try:
             if not self._migrated:
-                migrate(self._engine)
+                migrate(self._engine, Path(__file__).parent / "migrations", VERSION_TABLE, HEAD)
                 self._migrated = True
-            with self._engine.connect() as connection:
+            with self._engine.connect().execution_options(**{READS_ONLY: True}) as connection:
                 found = connection.execute(select(DirectoryModel.__table__)).mappings().first()
             if found is None:
                 return None
             table = Table.empty().apply(decode_delta(found["slots"]))
             return Row(table.epoch, table, found["leader"], found["beat"], found["cluster_time"], found["joined"])
         except (SQLAlchemyError, CommandError, OSError, ValueError) as error:
-            raise RowError(_one_line(error), may_land=False) from error
+            raise RowError(one_line(error), may_land=False) from error
 
     def commit(self, expected_epoch: int, row: Row) -> bool:
         """Writes ``row`` if the row's epoch is ``expected_epoch`` (0: if there is no row); False: it is another.
@@ -137,40 +138,11 @@ class RowStore:
                     _commit(connection)
                 return changed
         except SQLAlchemyError as error:
-            raise RowError(_one_line(error), may_land=False) from error
+            raise RowError(one_line(error), may_land=False) from error
 
 
 def _commit(connection: Connection) -> None:
     try:
         connection.commit()
     except SQLAlchemyError as error:
-        raise RowError(_one_line(error), may_land=True) from error
-
-
-def migrate(engine: Engine) -> None:
-    """Brings the schema up to date."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-
-
-def _engine(url: str, timeout_s: float) -> Engine:
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_size=1, max_overflow=1, pool_timeout=timeout_s, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": timeout_s})
-
-    @event.listens_for(engine, "connect")
-    def set_durable(connection: Any, _record: object) -> None:  # the DB-API has no common type
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = FULL")
-        cursor.close()
-
-    return engine
-
-
-def _one_line(error: Exception) -> str:
-    origin = getattr(error, "orig", None) or error
-    return f"{type(origin).__name__}: {origin}".splitlines()[0]
+        raise RowError(one_line(error), may_land=True) from error

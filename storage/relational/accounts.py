@@ -1,0 +1,278 @@
+"""Reads and writes of accounts. Every call blocks and is one transaction: ``node/accounts`` runs them in threads.
+
+Must not know what a password or a token looks like; it keeps what it is given, and compares.
+
+Laws:
+    * A refresh token counts once. Its successor follows from it, so a renewal whose answer was lost may be repeated for a moment; whoever
+      shows any other token of the device, or the same one later, ends the device: one of two holders is a thief.
+    * Nothing here is bound to SQLite.
+"""
+
+from __future__ import annotations
+
+import hmac
+from hashlib import sha256
+from pathlib import Path
+
+from msgspec import Struct
+from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from storage.relational.engine import READS_ONLY, make_engine, migrate
+from storage.relational.models import HEAD, VERSION_TABLE, Contact, Device, Privacy, RefreshToken, User
+
+REVOKED_KEPT_MS = 24 * 3_600_000
+"""How long a revoked device's row stays: as long as somebody may still repeat the request that revoked it."""
+
+
+class UserRow(Struct, frozen=True):
+    id: str
+    handle: str
+    name: str
+    about: str
+    created_ms: int
+
+
+class DeviceRow(Struct, frozen=True):
+    id: str
+    name: str
+    created_ms: int
+    seen_ms: int
+
+
+class ContactRow(Struct, frozen=True):
+    contact_id: str
+    name: str
+    created_ms: int
+
+
+class PrivacyRow(Struct, frozen=True):
+    last_seen: str
+    online: str
+
+
+class Credentials(Struct, frozen=True):
+    user: UserRow
+    password_hash: str | None
+
+
+class NewToken(Struct, frozen=True):
+    """The first refresh token of a device."""
+
+    family_hash: bytes
+    salt: bytes
+    secret_hash: bytes
+    expires_ms: int
+
+
+class Renewed(Struct, frozen=True):
+    """A refresh token was good; ``secret`` is that of its successor."""
+
+    user: UserRow
+    device: str
+    secret: bytes
+
+
+class Reused(Struct, frozen=True):
+    """A refresh token was shown that is not valid any more: the device is revoked."""
+
+    user: str
+    device: str
+
+
+class AccountRows:
+    """The rows in one database.
+
+    Args:
+        url: SQLAlchemy's.
+        timeout_s: how long a statement may wait for another's lock.
+        connections_max: threads that call.
+    """
+
+    def __init__(self, url: str, timeout_s: float, connections_max: int) -> None:
+        self._engine = make_engine(url, timeout_s, connections_max)
+        self._reader = self._engine.execution_options(**{READS_ONLY: True})
+
+    def migrate(self) -> None:
+        """Brings the schema up to date. Errors as ``engine.migrate``."""
+        migrate(self._engine, Path(__file__).parent / "migrations", VERSION_TABLE, HEAD)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # -------------------------------------------------------------- users
+
+    def add_user(self, user: UserRow, password_hash: str | None) -> bool:
+        """False: the handle is taken."""
+        values = {"id": user.id, "handle": user.handle, "name": user.name, "about": user.about, "created_ms": user.created_ms}
+        try:
+            with self._engine.begin() as db:
+                db.execute(insert(User).values(password_hash=password_hash, **values))
+        except IntegrityError:
+            return False
+        return True
+
+    def user(self, user: str) -> UserRow | None:
+        with self._reader.begin() as db:
+            return _user(db, User.id == user)
+
+    def user_by_handle(self, handle: str) -> UserRow | None:
+        with self._reader.begin() as db:
+            return _user(db, User.handle == handle)
+
+    def credentials(self, handle: str) -> Credentials | None:
+        with self._reader.begin() as db:
+            row = db.execute(select(User.__table__).where(User.handle == handle)).mappings().first()
+        return None if row is None else Credentials(_user_row(row), row["password_hash"])
+
+    def set_password_hash(self, user: str, password_hash: str) -> None:
+        with self._engine.begin() as db:
+            db.execute(update(User).where(User.id == user).values(password_hash=password_hash))
+
+    def change_user(self, user: str, changes: dict[str, str]) -> UserRow | None:
+        """Sets ``name`` and ``about`` as far as they are in ``changes``; None: there is no such user."""
+        with self._engine.begin() as db:
+            if changes:
+                db.execute(update(User).where(User.id == user).values(**changes))
+            return _user(db, User.id == user)
+
+    # -------------------------------------------------------------- devices and their tokens
+
+    def add_device(self, user: str, device: DeviceRow, token: NewToken, devices_max: int) -> list[str]:
+        """Adds a device with its first refresh token; returns those that were revoked to make room, longest unseen first."""
+        now_ms = device.created_ms
+        with self._engine.begin() as db:
+            db.execute(delete(Device).where(Device.user_id == user, Device.revoked_ms < now_ms - REVOKED_KEPT_MS))
+            present = select(Device.id).where(Device.user_id == user, Device.revoked_ms.is_(None)).order_by(Device.seen_ms, Device.id)
+            ids = [row[0] for row in db.execute(present)]
+            gone = ids[: max(0, len(ids) + 1 - devices_max)]
+            for each in gone:
+                _revoke(db, each, now_ms)
+            values = {"id": device.id, "name": device.name, "created_ms": now_ms, "seen_ms": device.seen_ms}
+            db.execute(insert(Device).values(user_id=user, revoked_ms=None, **values))
+            first = {"salt": token.salt, "current_hash": token.secret_hash, "previous_hash": None, "expires_ms": token.expires_ms}
+            db.execute(insert(RefreshToken).values(family_hash=token.family_hash, device_id=device.id, rotated_ms=now_ms, **first))
+        return gone
+
+    def renew(self, family_hash: bytes, secret: bytes, now_ms: int, lifetime_ms: int, leeway_ms: int) -> Renewed | Reused | None:
+        """Takes a refresh token for its successor; None: there is no such family, or it has expired."""
+        shown = sha256(secret).digest()
+        with self._engine.begin() as db:
+            found = select(RefreshToken.__table__).where(RefreshToken.family_hash == family_hash)
+            row = db.execute(found.with_for_update()).mappings().first()
+            if row is None or row["expires_ms"] <= now_ms:
+                return None
+            device = row["device_id"]
+            owner = db.execute(select(Device.user_id).where(Device.id == device)).scalar_one()
+            successor = hmac.digest(row["salt"], secret, "sha256")
+            is_current = hmac.compare_digest(shown, row["current_hash"])
+            is_repeat = row["previous_hash"] is not None and hmac.compare_digest(shown, row["previous_hash"])
+            if is_current:
+                changed = {"current_hash": sha256(successor).digest(), "previous_hash": shown, "rotated_ms": now_ms}
+                db.execute(
+                    update(RefreshToken)
+                    .where(RefreshToken.family_hash == family_hash)
+                    .values(expires_ms=now_ms + lifetime_ms, **changed)
+                )  # fmt: skip
+                db.execute(update(Device).where(Device.id == device).values(seen_ms=now_ms))
+            elif not is_repeat or now_ms - row["rotated_ms"] > leeway_ms:
+                _revoke(db, device, now_ms)
+                return Reused(owner, device)
+            user = _user(db, User.id == owner)
+            assert user is not None, "a device's row has an owner"
+            return Renewed(user, device, successor)
+
+    def is_revoked(self, user: str, device: str) -> bool:
+        """Whether this device was revoked; one that never signed in here was not."""
+        with self._reader.begin() as db:
+            row = db.execute(select(Device.revoked_ms).where(Device.id == device, Device.user_id == user)).first()
+        return row is not None and row[0] is not None
+
+    def devices(self, user: str) -> list[DeviceRow]:
+        """Those that are signed in, last seen first."""
+        columns = (Device.id, Device.name, Device.created_ms, Device.seen_ms)
+        mine = select(*columns).where(Device.user_id == user, Device.revoked_ms.is_(None))
+        with self._reader.begin() as db:
+            return [DeviceRow(*row) for row in db.execute(mine.order_by(Device.seen_ms.desc(), Device.id))]
+
+    def rename_device(self, user: str, device: str, name: str) -> DeviceRow | None:
+        """None: the user has no such device."""
+        mine = (Device.id == device, Device.user_id == user, Device.revoked_ms.is_(None))
+        with self._engine.begin() as db:
+            db.execute(update(Device).where(*mine).values(name=name))
+            row = db.execute(select(Device.id, Device.name, Device.created_ms, Device.seen_ms).where(*mine)).first()
+        return None if row is None else DeviceRow(*row)
+
+    def revoke_device(self, user: str, device: str, now_ms: int) -> bool:
+        """False: the user has no such device. One that is revoked already stays so."""
+        with self._engine.begin() as db:
+            if db.execute(select(Device.id).where(Device.id == device, Device.user_id == user)).first() is None:
+                return False
+            _revoke(db, device, now_ms)
+        return True
+
+    # -------------------------------------------------------------- contacts and privacy
+
+    def contacts(self, user: str, after: str, limit: int) -> list[ContactRow]:
+        """A page in the order of their ids."""
+        columns = (Contact.contact_id, Contact.name, Contact.created_ms)
+        page = select(*columns).where(Contact.user_id == user, Contact.contact_id > after).order_by(Contact.contact_id).limit(limit)
+        with self._reader.begin() as db:
+            return [ContactRow(*row) for row in db.execute(page)]
+
+    def put_contact(self, user: str, contact: ContactRow, contacts_max: int) -> ContactRow | None:
+        """Adds or renames; None: the address book is full. Raises IntegrityError: two did it at once, or the user has no account."""
+        this = (Contact.user_id == user, Contact.contact_id == contact.contact_id)
+        with self._engine.begin() as db:
+            known = db.execute(select(Contact.created_ms).where(*this)).first()
+            if known is not None:
+                db.execute(update(Contact).where(*this).values(name=contact.name))
+                return ContactRow(contact.contact_id, contact.name, known[0])
+            if db.execute(select(func.count()).select_from(Contact).where(Contact.user_id == user)).scalar_one() >= contacts_max:
+                return None
+            values = {"contact_id": contact.contact_id, "name": contact.name, "created_ms": contact.created_ms}
+            db.execute(insert(Contact).values(user_id=user, **values))
+        return contact
+
+    def delete_contact(self, user: str, contact: str) -> bool:
+        """False: there is none."""
+        with self._engine.begin() as db:
+            return db.execute(delete(Contact).where(Contact.user_id == user, Contact.contact_id == contact)).rowcount == 1
+
+    def privacy(self, user: str) -> PrivacyRow | None:
+        """None: nothing was ever set."""
+        with self._reader.begin() as db:
+            return _privacy(db, user)
+
+    def set_privacy(self, user: str, changes: dict[str, str], otherwise: PrivacyRow) -> PrivacyRow:
+        """Sets what is in ``changes``, the rest from ``otherwise`` where nothing was set. Raises IntegrityError as ``put_contact``."""
+        with self._engine.begin() as db:
+            present = _privacy(db, user)
+            base = present or otherwise
+            wanted = PrivacyRow(changes.get("last_seen", base.last_seen), changes.get("online", base.online))
+            values = {"last_seen": wanted.last_seen, "online": wanted.online}
+            if present is None:
+                db.execute(insert(Privacy).values(user_id=user, **values))
+            elif changes:
+                db.execute(update(Privacy).where(Privacy.user_id == user).values(**values))
+            return wanted
+
+
+def _user(db: Connection, condition: object) -> UserRow | None:
+    row = db.execute(select(User.__table__).where(condition)).mappings().first()  # type: ignore[arg-type]  # SQLAlchemy has no common type
+    return None if row is None else _user_row(row)
+
+
+def _user_row(row: RowMapping) -> UserRow:
+    return UserRow(row["id"], row["handle"], row["name"], row["about"], row["created_ms"])
+
+
+def _privacy(db: Connection, user: str) -> PrivacyRow | None:
+    row = db.execute(select(Privacy.last_seen, Privacy.online).where(Privacy.user_id == user)).first()
+    return None if row is None else PrivacyRow(*row)
+
+
+def _revoke(db: Connection, device: str, now_ms: int) -> None:
+    """No token of it renews anything any more."""
+    db.execute(delete(RefreshToken).where(RefreshToken.device_id == device))
+    db.execute(update(Device).where(Device.id == device, Device.revoked_ms.is_(None)).values(revoked_ms=now_ms))
