@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from homing.client import Client, HistoryUnavailable
     from homing.conversations import Conversation
-    from homing.effects import Delivered, Gap, ReadBy, Refused, Resumed, Shown, StateChanged, Stored
+    from homing.effects import Delivered, Gap, Named, ReadBy, Refused, Resumed, Shown, StateChanged, Stored
     from homing.engine import SignInStopped
     from homing.handles import ClientClosed, Handle, RequestRefused
     from homing.outbox import OutboxFull
@@ -29,6 +29,7 @@ __all__ = [
     "Gap",
     "Handle",
     "HistoryUnavailable",
+    "Named",
     "OutboxFull",
     "ReadBy",
     "Refused",
@@ -46,7 +47,7 @@ _MODULES = {
     "homing.client": ("Client", "HistoryUnavailable"),
     "homing.conversations": ("Conversation",),
     "homing.requests": ("RequestInvalid",),
-    "homing.effects": ("Delivered", "Gap", "ReadBy", "Refused", "Resumed", "Shown", "StateChanged", "Stored"),
+    "homing.effects": ("Delivered", "Gap", "Named", "ReadBy", "Refused", "Resumed", "Shown", "StateChanged", "Stored"),
     "homing.engine": ("SignInStopped",),
     "homing.handles": ("ClientClosed", "Handle", "RequestRefused"),
     "homing.outbox": ("OutboxFull",),

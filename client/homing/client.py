@@ -12,10 +12,11 @@ All rules are the core's (`homing.core`), all work is the engine's (`homing.engi
 from __future__ import annotations
 
 import asyncio
-import random
+import contextlib
+import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from weakref import WeakSet, WeakValueDictionary
@@ -26,10 +27,11 @@ from homing import ids
 from homing.connection import Format
 from homing.conversations import Conversation
 from homing.core import ClientCore
-from homing.effects import Answered, Delivered, Effect, ReadBy, Refused, Shown, State, StateChanged, Stored
+from homing.effects import Answered, Delivered, Effect, Named, ReadBy, Refused, Shown, State, StateChanged, Stored
 from homing.engine import Engine, GetToken
 from homing.handles import ClientClosed, Handle, RequestRefused
 from homing.limits import DEFAULTS, Limits
+from homing.outbox import OutboxFull
 from homing.protocol import (
     Entries,
     Entry,
@@ -98,6 +100,7 @@ class Client:
         self._answers: dict[str, asyncio.Future[Answered]] = {}
         self._marks_moved: dict[str, asyncio.Future[None]] = {}
         self._known_members: dict[str, list[MemberInfo]] = {}
+        self._name_waiter: asyncio.Future[None] | None = None
 
     # ------------------------------------------------------------ life
 
@@ -119,8 +122,9 @@ class Client:
             self.connect()
 
     def connect(self) -> None:
-        """Begins to connect, after `open(connect=False)` or `disconnect`."""
-        self._engine.apply(self.core.start(self._engine.now()))
+        """Begins to connect, after `open(connect=False)` or `disconnect`. While it waits to try again: tries at once, because the user or
+        the network came back; a time that the server named is kept all the same."""
+        self._engine.connect()
 
     async def disconnect(self) -> None:
         """Goes offline in an orderly way; the store stays open, what is sent is queued."""
@@ -146,6 +150,8 @@ class Client:
             if not moved.done():
                 moved.set_exception(error)
                 moved.exception()
+        if self._name_waiter is not None and not self._name_waiter.done():
+            self._name_waiter.set_result(None)
         for stream in list(self._streams):
             stream.end()
 
@@ -168,6 +174,12 @@ class Client:
     @property
     def reason(self) -> str:
         return self.core.session.reason
+
+    @property
+    def retry_in_s(self) -> float | None:
+        """Seconds until it tries to connect again, None: it is not waiting for that."""
+        at = self.core.session.connect_at
+        return max(0.0, at - self._engine.now()) if at is not None and self.state == "waiting" else None
 
     @property
     def user(self) -> str:
@@ -228,20 +240,23 @@ class Client:
         if ids.is_id(id_or_name):
             return id_or_name
         user = ids.user_id(id_or_name)
-        self.remember_name(user, id_or_name.strip())
+        self.remember_name(user, id_or_name)
         return user
 
     def remember_name(self, user: str, name: str) -> None:
-        self._engine.learn_name(user, name)
+        """The user of this device calls somebody so. It goes before what the other's home tells."""
+        self._engine.people.type(user, name)
 
     @property
     def names(self) -> dict[str, str]:
-        """user -> name, of everybody whose name was ever given here."""
-        return self._engine.names
+        """user -> name, of everybody whose name is known here."""
+        return self._engine.people.names()
 
     def name_of(self, user: str) -> str:
-        """The name under which the user is known here, or a short form of the id."""
-        return self._engine.names.get(user) or user[:6]
+        """The name under which the user is known here, or a short form of the id. Where it is not known, or was told a day ago, it is asked
+        for in the background: a `Named` event brings it."""
+        self._want_name(user)
+        return self._engine.people.name(user) or user[:6]
 
     # ------------------------------------------------------------ requests
 
@@ -261,7 +276,7 @@ class Client:
 
     async def create_group(self, title: str, *members: str) -> Handle:
         """Makes a group of the own user and `members` (ids or names); the handle's `conversation` is its id."""
-        conversation = ids.group_id(random.randbytes(16))
+        conversation = ids.group_id(os.urandom(16))
         users = [self.user_of(m) for m in members]
         return await self._request(GroupCreate(id=self._new_id(), conversation=conversation, title=title, members=users))
 
@@ -282,17 +297,19 @@ class Client:
         self._handles[frame.id] = handle
         try:
             await self._engine.persist()
-        except StoreFailed:
-            if self.core.withdraw(frame.id):
+        except BaseException as error:  # what the caller must take as not sent must not be sent later
+            if self.core.withdraw(frame.id) or not isinstance(error, StoreFailed):
+                self._handles.pop(frame.id, None)
+                self._engine.wake()  # what was withdrawn must not stay in the store
                 raise
         self._engine.flush()
         return handle
 
     async def _know_user(self) -> None:
         while not self.user:
+            if self.state == "closed" or not self._engine.is_open:
+                raise ClientClosed(f"closed before the own user was known: {self.reason or 'it is not open'}")
             await self._changed.wait()
-            if self.state == "closed":
-                raise ClientClosed(f"closed before the own user was known: {self.reason}")
 
     def _read(self, conversation: str, seq: int, ordinal: int | None) -> None:
         self._engine.apply(self.core.read(conversation, seq, self._engine.now(), ordinal))
@@ -300,23 +317,59 @@ class Client:
 
     # ------------------------------------------------------------ questions
 
-    async def person(self, user: str) -> str:
-        """What somebody is called, remembered for `name_of`; "" while that is not known.
+    def known_name(self, user: str) -> str:
+        """The same, but "" where no name is known, and nobody is asked."""
+        return self._engine.people.name(user)
 
-        Raises:
-            HistoryUnavailable: no answer came.
-        """
-        page = await self._ask(FetchPerson(id=self._new_id(), user=user))
-        assert isinstance(page, Person)
-        if page.name:
-            self.remember_name(user, page.name)
-        return page.name
+    async def learn_names(self, users: Iterable[str], wait_s: float = ANSWER_WAIT_S) -> bool:
+        """Waits until it is known what all of them (ids) are called, as far as their homes know it. False: it took longer than `wait_s`."""
+        wanted = list(users)
+        try:
+            async with asyncio.timeout(wait_s):
+                while wanted := [user for user in wanted if self._want_name(user) or self._engine.people.is_asked(user)]:
+                    await self._name_came()
+        except TimeoutError:
+            return False
+        return True
+
+    def _want_name(self, user: str) -> bool:
+        """Asks for a name if that is due; whether it does."""
+        now_ms = int(time.time() * 1000)
+        people = self._engine.people
+        if not self._engine.is_open or not people.is_due(user, now_ms):
+            return False
+        question = FetchPerson(id=self._new_id(), user=user)
+        try:
+            self.core.ask(question, self._engine.now())
+        except OutboxFull:
+            return False  # the next time somebody looks
+        people.ask(question.id, user)
+        self._engine.wake()
+        return True
+
+    def _named(self, id_: str, frame: Person | None) -> bool:
+        """A question for a name was answered, or refused (None); False: it was none."""
+        user = self._engine.people.end(id_)
+        if user is None:
+            return False
+        if self._engine.people.tell(user, frame.name if frame is not None else "", int(time.time() * 1000)):
+            self._publish(Named(user, self._engine.people.name(user)))
+        self._engine.wake()
+        name_came, self._name_waiter = self._name_waiter, None
+        if name_came is not None and not name_came.done():
+            name_came.set_result(None)
+        return True
+
+    async def _name_came(self) -> None:
+        if self._name_waiter is None:
+            self._name_waiter = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._name_waiter)
 
     async def _ask(self, question: Question) -> Entries | Heads | MembersPage | Person:
         if not self._engine.is_open:
             raise ClientClosed("the client is not open")
-        answer = self._answers[question.id] = asyncio.get_running_loop().create_future()
         self.core.ask(question, self._engine.now())
+        answer = self._answers[question.id] = asyncio.get_running_loop().create_future()
         self._engine.flush()
         try:
             async with asyncio.timeout(ANSWER_WAIT_S):
@@ -327,6 +380,7 @@ class Client:
         finally:
             del self._answers[question.id]
             self.core.cancel(question.id)
+            self._engine.wake()  # another question may take its place
 
     async def _members(self, conversation: str) -> list[MemberInfo]:
         page = await self._ask(FetchMembers(id=self._new_id(), conversation=conversation))
@@ -350,8 +404,9 @@ class Client:
                 to = before - 1 if before else None
                 page = await self._ask(Fetch(id=self._new_id(), conversation=conversation, to_seq=to, limit=count))
                 assert isinstance(page, Entries)
-                entries = sorted(page.entries, key=lambda e: -e.seq)
-                await self._engine.write(Batch(entries=entries))
+                entries = sorted((e for e in page.entries if not before or e.seq < before), key=lambda e: -e.seq)
+                with contextlib.suppress(StoreFailed):  # it is only a copy, and can be fetched again
+                    await self._engine.write(Batch(entries=entries))
             if not entries:
                 return
             for entry in entries:
@@ -363,12 +418,14 @@ class Client:
 
     async def _all_marked(self, conversation: str, seq: int, which: int) -> bool:
         """Whether every other member's delivered (0) or read (1) mark has reached `seq`."""
-        marks = self.core.marks.others.get(conversation, {})
-        state = self.core.conversations.get(conversation)
         if ids.kind_of(conversation) == ids.DIRECT:
-            return state is not None and marks.get(state.peer, (0, 0))[which] >= seq
-        members = self._known_members.get(conversation) or await self._members(conversation)
-        return all(marks.get(m.user, (0, 0))[which] >= seq for m in members if m.user != self.user)
+            state = self.core.conversations.get(conversation)
+            others = [state.peer if state is not None else ""]
+        else:
+            members = self._known_members.get(conversation) or await self._members(conversation)
+            others = [m.user for m in members]
+        marks = self.core.marks.others.get(conversation, {})  # as they are now, after the members have come
+        return all(marks.get(user, (0, 0))[which] >= seq for user in others if user != self.user)
 
     async def _marks_move(self, conversation: str) -> None:
         moved = self._marks_moved.get(conversation)
@@ -384,17 +441,23 @@ class Client:
                 handle._settle(effect.entry)
             case Refused() if handle := self._handles.pop(effect.id, None):
                 handle._settle(None, RequestRefused(effect.error))
+            case Refused() if self._named(effect.id, None):
+                return
             case Refused() if answer := self._answers.get(effect.id):
                 if not answer.done():
                     answer.set_exception(RequestRefused(effect.error))
+                return
+            case Answered(frame=Person() as person) if self._named(effect.id, person):
                 return
             case Answered():
                 if (answer := self._answers.get(effect.id)) and not answer.done():
                     answer.set_result(effect)
                 return
-            case Shown() if effect.entry.type.startswith("group."):
-                self._known_members.pop(effect.entry.conversation, None)
-                self._move_marks(effect.entry.conversation)
+            case Shown():
+                self._engine.people.spoke(effect.entry.sender, int(time.time() * 1000))
+                if effect.entry.type.startswith("group."):
+                    self._known_members.pop(effect.entry.conversation, None)
+                    self._move_marks(effect.entry.conversation)
             case Delivered() | ReadBy():
                 self._move_marks(effect.conversation)
             case StateChanged():

@@ -36,6 +36,8 @@ GROUP_FULL = Code(1008, "group_full")
 HELLO_TWICE = Code(1009, "hello_twice")
 HELLO_FIRST = Code(1010, "hello_first")
 CONFLICT = Code(1011, "conflict")
+UNSUPPORTED_TYPE = Code(1012, "unsupported_type")
+WRONG_CREDENTIALS = Code(1013, "wrong_credentials")
 
 OVERLOADED = Code(2001, "overloaded")
 UNAVAILABLE = Code(2002, "unavailable")

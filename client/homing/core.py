@@ -74,7 +74,7 @@ class ClientCore:
     """One device of one user. `random` gives values from 0 to 1; `state` is what `export` gave before a restart.
 
     `user` may be "" before the first welcome (then nothing can be sent to a user). With `track_changes` the shell must call
-    `take_changes` now and then.
+    `take_changes` now and then. `addresses`: how many the shell takes in turn; the backoff grows when all of them have failed.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class ClientCore:
         limits: Limits = DEFAULTS,
         client: str = "",
         track_changes: bool = False,
+        addresses: int = 1,
     ) -> None:
         state = state or _NO_STATE
         self.user = user or state.user
@@ -95,8 +96,8 @@ class ClientCore:
         self._client = client
         self._dirty = Dirty()
         self._track_changes = track_changes
-        self.session = Session(limits, random)
-        self.marks = Marks(state.marks, state.conversations, self._dirty)
+        self.session = Session(limits, random, addresses)
+        self.marks = Marks(state.marks, state.conversations, self._dirty, limits)
         for item in state.outbox:
             item.attempts = max(1, item.attempts)  # it may have gone out and not been noted
         self.outbox = Outbox(limits, state.outbox)
@@ -149,8 +150,8 @@ class ClientCore:
         """When `tick` should be called; a time in the past: `flush` (or `tick`) has something to do already."""
         times = [self.session.next_deadline()]
         if self.session.welcomed:
-            times.append(0.0 if self.marks.waiting or self._is_caught_up() else None)
-            times += (part.next_deadline() for part in (self.outbox, self._questions, self._catchup, self._resync))
+            times.append(0.0 if self._is_caught_up() else None)
+            times += (part.next_deadline() for part in (self.marks, self.outbox, self._questions, self._catchup, self._resync))
         return min((t for t in times if t is not None), default=None)
 
     def frame(self, frame: ServerFrame, now: float) -> list[Effect]:
@@ -204,10 +205,6 @@ class ClientCore:
             self._log.tail(conversation).state.peer = frame.to
             self._dirty.conversations.add(conversation)
         return []
-
-    def group_op(self, frame: Request, now: float) -> list[Effect]:
-        """Queues a group operation: a request like any other."""
-        return self.request(frame, now)
 
     def conversation_of(self, frame: Request) -> str:
         """The conversation that a request goes to."""
@@ -290,10 +287,15 @@ class ClientCore:
         dirty.clear()
         return changes
 
+    def not_written(self, changes: Changes) -> None:
+        """What `take_changes` gave could not be written: the next call gives it again."""
+        self._dirty.restore(changes)
+
     def check(self) -> None:
         """Asserts the invariants; tests call it after every step."""
         self.outbox.check()
         self._resync.check()
+        self._questions.check()
         self._log.check()
         assert self.session.state != "live" or (self.session.welcomed and self._synced)
 
@@ -352,8 +354,18 @@ class ClientCore:
             lost = self.session.lost(f.code, f.name, now, extra_s=(f.retry_after_ms or 0) / 1000)
             return self._lost([Close(codes.CLOSE_NORMAL, f.name, elsewhere=True), *lost])
         if f.id is None:
-            return [Refused("", f)]
+            return self._on_complaint(f, action, now)
         return self._on_refusal(f.id, f, action, now)
+
+    def _on_complaint(self, f: Error, action: str, now: float) -> list[Effect]:
+        """Of what has no id: marks name their conversation, a ping nothing."""
+        if action == "retry" and f.conversation is not None:
+            self.marks.put_off(f.conversation, now + self._retry_s(f, 0), self.conversations)
+        elif f.code == codes.RATE_LIMITED.number:
+            self.session.ping_again(now + self._retry_s(f, 0))
+        else:
+            return [Refused("", f)]
+        return []
 
     def _on_refusal(self, id_: str, f: Error, action: str, now: float) -> list[Effect]:
         if id_ in self._questions:

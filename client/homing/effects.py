@@ -110,6 +110,13 @@ class Gap(Struct, frozen=True):
     reason: Literal["not_visible", "too_many", "slow_consumer"]
 
 
+class Named(Struct, frozen=True):
+    """Somebody's name is known now, or has changed: show it instead of what `name_of` said before."""
+
+    user: str
+    name: str
+
+
 class Resumed(Struct, frozen=True):
     """Live again after `offline_s` seconds, and everything of that time has been shown."""
 
@@ -118,5 +125,5 @@ class Resumed(Struct, frozen=True):
 
 Effect: TypeAlias = (
     Transmit | Connect | Close | Shown | Stored | Refused | Answered | Delivered | ReadBy
-    | StateChanged | CursorChanged | ConversationChanged | Gap | Resumed
+    | StateChanged | CursorChanged | ConversationChanged | Gap | Named | Resumed
 )  # fmt: skip

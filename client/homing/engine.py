@@ -1,7 +1,10 @@
 """Drives one core: the clock, the socket, the store, and the order between them. Knows nothing of what a program does with it.
 
-Law: frames are handled, then what came of them is written, then the program is told and acks go out. Nothing is acknowledged or told
-that the store could lose; a slow disk slows the socket down (TCP tells the server), not the event loop.
+Laws:
+    * Frames are handled, then what came of them is written, then the program is told and acks go out. Nothing is acknowledged or told
+      that the store could lose; a slow disk slows the socket down (TCP tells the server), not the event loop.
+    * One write at a time. What could not be written stays to be written (and told) with what comes next, so that a disk that was full
+      for a while makes no hole; until then the connection is given up.
 """
 
 from __future__ import annotations
@@ -19,9 +22,12 @@ from homing.connection import CannotConnect, Connection, Format
 from homing.core import ClientCore
 from homing.effects import Close, Connect, Effect, Shown, StateChanged, Transmit
 from homing.limits import Limits
+from homing.people import People
 from homing.protocol import Entry, ServerFrame
 from homing.store import Batch, Store, StoreFailed
 
+TOKEN_WAIT_S = 30.0
+"""How long `get_token` may take; then it is asked again, after a pause."""
 INCOMING_MAX = 512
 """Frames that wait for the store; past it the socket is not read, and TCP tells the server."""
 
@@ -59,9 +65,12 @@ class Engine:
         self._tell = tell
         self.core = ClientCore("", "", random.random, None, limits, program)
         self.is_open = False
-        self.names: dict[str, str] = {}
-        self._new_names: dict[str, str] = {}
-        self._late: list[Entry] = []
+        self.people = People(limits)
+        self._unwritten: list[Entry] = []
+        """Entries that were shown by the core and are not in the store yet."""
+        self._untold: list[Effect] = []
+        """What the program is told once they are."""
+        self._writing = asyncio.Lock()
         self._connection: Connection | None = None
         self._attempt: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -85,13 +94,20 @@ class Engine:
         if user and stored.core.user and stored.core.user != user:
             await self._store.close()
             raise StoreFailed("the store belongs to another user")
-        self.names = {**stored.names, **self.names}
-        self.core = ClientCore(user, "", random.random, stored.core, self._limits, self._program, track_changes=True)
+        self.people.load(stored.people)
+        self.core = ClientCore(
+            user, "", random.random, stored.core, self._limits, self._program, track_changes=True, addresses=len(self._urls)
+        )
         if self._session is None:
             self._session = aiohttp.ClientSession()
         self.is_open = True
         self._has_room.set()
         self._worker = asyncio.create_task(self._work())
+
+    def connect(self) -> None:
+        """Begins to connect, or does not wait any longer; what could not be written before is written first."""
+        self.apply(self.core.start(self.now()))
+        self.wake()
 
     async def disconnect(self) -> None:
         """Says good-bye and waits until the socket is closed."""
@@ -111,7 +127,7 @@ class Engine:
         try:
             await self.persist()
         except StoreFailed as error:
-            logger.error("the store could not be written at the end: %s", error)
+            logger.error("the store could not be written at the end, what came last will come again: %s", error)
         await self._store.close()
         if self._owns_session and self._session is not None:
             await self._session.close()
@@ -121,9 +137,9 @@ class Engine:
         if self._connection is not None:
             self._connection.abort()
 
-    def learn_name(self, user: str, name: str) -> None:
-        if self.names.get(user) != name:
-            self.names[user] = self._new_names[user] = name
+    def wake(self) -> None:
+        """Has what changed written and what waits sent, soon."""
+        self._arrived.set()
 
     def now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -148,16 +164,25 @@ class Engine:
 
     def flush(self) -> None:
         """Lets the core say what it has to say; acks wait until all that came before them is stored."""
-        if not self._storing:
+        if not self._is_writing:
             self._apply_late(self.core.flush(self.now()))
 
+    @property
+    def _is_writing(self) -> bool:
+        return bool(self._storing or self._unwritten or self._writing.locked())
+
     def _apply_late(self, effects: Sequence[Effect]) -> None:
-        """Effects of time, not of frames: entries are rarely among them (a tail skipped what is too far back), but are stored as well."""
-        late = [e.entry for e in effects if isinstance(e, Shown)]
-        if late:
-            self._late += late
+        """Effects of time, not of frames: entries are rarely among them (a tail skipped what is too far back), but are stored first too."""
+        if any(isinstance(e, Shown) for e in effects):
+            self._note(effects)
             self._arrived.set()
-        self.apply(effects)
+        else:
+            self.apply(effects)
+
+    def _note(self, effects: Sequence[Effect]) -> None:
+        """Effects that wait for the store."""
+        self._untold += effects
+        self._unwritten += [e.entry for e in effects if isinstance(e, Shown)]
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -173,7 +198,8 @@ class Engine:
             url = self._urls[self._url_number % len(self._urls)]
         assert self._session is not None
         try:
-            token = await self._get_token()
+            async with asyncio.timeout(TOKEN_WAIT_S):
+                token = await self._get_token()
             connection = await Connection.open(self._session, url, self._format)
         except SignInStopped as error:
             return self.apply(self.core.close(self.now(), codes.TOKEN_INVALID.number, str(error) or "no token"))
@@ -182,7 +208,8 @@ class Engine:
             return self.apply(self.core.disconnected(self.now(), codes.CLOSE_TRY_LATER, str(error)))
         except Exception as error:
             logger.warning("no token: %r", error)
-            return self.apply(self.core.disconnected(self.now(), codes.TOKEN_INVALID.number, f"no token: {error}"))
+            reason = f"no token: {str(error) or type(error).__name__}"
+            return self.apply(self.core.disconnected(self.now(), codes.TOKEN_INVALID.number, reason))
         self._connection = connection
         self.apply(self.core.connected(self.now(), token))
         await self._receive(connection)
@@ -212,6 +239,7 @@ class Engine:
         """The core gives the socket up: nothing that came from it and was not handled counts any more."""
         connection, self._connection = self._connection, None
         self._incoming.clear()
+        self._untold = [e for e in self._untold if not isinstance(e, Transmit | Connect | Close | StateChanged)]
         self._has_room.set()
         if connection is not None:
             self._spawn(connection.close(code))
@@ -228,34 +256,58 @@ class Engine:
                 await self._handle_incoming()
             except StoreFailed as error:
                 logger.error("the store cannot be written: %s", error)
-                self.apply(self.core.close(self.now(), codes.UNAVAILABLE.number, f"the local store cannot be written: {error}"))
+                self._give_up(f"the local store cannot be written: {error}")
+            except Exception as error:  # a bug of ours: better a client that says so than one that hears nothing any more
+                logger.exception("the client failed")
+                self._give_up(f"the client failed: {error!r}")
+
+    def _give_up(self, reason: str) -> None:
+        closing = [e for e in self._untold if isinstance(e, Close)]
+        self.apply([*closing, *self.core.close(self.now(), codes.UNAVAILABLE.number, reason)])
+        self._drop(codes.CLOSE_NORMAL)
 
     async def _handle_incoming(self) -> None:
-        effects: list[Effect] = []
         while self._incoming:
-            effects += self.core.frame(self._incoming.popleft(), self.now())
+            effects = self.core.frame(self._incoming.popleft(), self.now())
+            self._note(effects)
             if effects and isinstance(effects[-1], StateChanged):
                 break  # the socket may be given up: carry that out before anything else that came from it
-        await self.persist(effects)
-        self.apply(effects)
+        await self.persist()
+        told, self._untold = self._untold, []
+        self.apply(told)
         self.flush()
         if self._incoming:
             self._arrived.set()
         else:
             self._has_room.set()
 
-    async def persist(self, effects: Sequence[Effect] = ()) -> None:
-        """Writes what changed in the core, and the entries among the effects.
+    async def persist(self) -> None:
+        """Writes all that is not written yet: of the core, entries, names.
 
         Raises:
-            StoreFailed
+            StoreFailed: it stays to be written.
         """
-        entries = self._late + [e.entry for e in effects if isinstance(e, Shown)]
-        self._late = []
+        async with self._writing:
+            batch = self._take()
+            if batch is None:
+                return
+            try:
+                await self.write(batch)
+            except BaseException:  # whoever waited may have been cancelled: then the same rows are written twice
+                self._put_back(batch)
+                raise
+
+    def _take(self) -> Batch | None:
         changes = self.core.take_changes()
-        names, self._new_names = tuple(self._new_names.items()), {}
-        if changes is not None or entries or names:
-            await self.write(Batch(changes, entries, names))
+        entries, self._unwritten = self._unwritten, []
+        people, forgotten = self.people.take_changes()
+        return Batch(changes, entries, people, forgotten) if changes or entries or people or forgotten else None
+
+    def _put_back(self, batch: Batch) -> None:
+        if batch.changes is not None:
+            self.core.not_written(batch.changes)
+        self._unwritten = [*batch.entries, *self._unwritten]
+        self.people.restore([*(p.user for p in batch.people), *batch.forgotten])
 
     async def write(self, batch: Batch) -> None:
         written = self._store.write(batch)
@@ -282,9 +334,15 @@ class Engine:
 
     def _on_timer(self) -> None:
         self._timer = None
-        if self._storing:
+        if self._is_writing:
             # What waits goes out when the store is done; a slow disk must not make this spin.
+            if self._unwritten and not self._writing.locked():
+                self.wake()
             self._timer_at = self.now() + 0.01
             self._timer = asyncio.get_running_loop().call_at(self._timer_at, self._on_timer)
-        else:
+            return
+        try:
             self._apply_late(self.core.tick(self.now()))
+        except Exception as error:
+            logger.exception("the client failed")
+            self._give_up(f"the client failed: {error!r}")

@@ -35,11 +35,29 @@ class Limits(Struct, frozen=True, kw_only=True):
     search_entries_max: int = 100_000
     """How far a `resync` looks for its own entry before it gives the request up."""
     asks_max: int = 64
-    """Questions of the program (history, members) under way."""
+    """Questions of the program (history, members, names) under way: a server allows 128 requests of all kinds."""
+    asks_reserved: int = 8
+    """Of these, places that names do not take."""
+    asks_waiting_max: int = 4_096
+    """Questions that wait for a place; past it another is refused. The names of a few full groups."""
+    people_max: int = 20_000
+    """Names remembered, here and in the store."""
+    person_again_s: float = 86_400.0
+    """A name is asked for again after a day: people rename themselves rarely."""
+    stranger_again_s: float = 60.0
+    """After that somebody whose home had no name for him is asked for again, if he has said something since."""
+
+    marks_paced: int = 32
+    """Marks in one go after the server said that too much came; the others follow in steps of `marks_pace_s`."""
+    marks_pace_s: float = 0.25
+    """With `marks_paced` 128 a second: two thirds of what a server allows."""
 
     backoff_min_s: float = 0.5
     backoff_max_s: float = 60.0
-    """Full jitter between these two, the upper one doubling from 1 s: lockstep reconnects are the enemy."""
+    """Full jitter between these two, the upper one doubling from 1 s each time that all addresses have failed: lockstep reconnects are the
+    enemy, but one dead node of three is no reason to wait."""
+    named_wait_max_s: float = 600.0
+    """A server may ask a client to stay away for so long, and no longer."""
     stable_s: float = 5.0
     """Only a connection that was live for so long resets the backoff."""
     welcome_wait_s: float = 10.0

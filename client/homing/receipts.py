@@ -4,6 +4,7 @@ Laws:
     * Marks only move forward, whatever order they come in (P5).
     * An own mark is repeated at the next hello while its home may not have stored it: `synced` and `pong` say how far back that is.
     * At most one ack and one read mark per conversation and flush. Own entries need no ack.
+    * A mark that the server refused, for too much came, goes out again, with all others paced; until then it counts as not stored.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from homing.effects import Delivered, Effect, ReadBy, Transmit
+from homing.limits import Limits
 from homing.protocol import Ack, Head, Mark, Read
 from homing.state import ConversationState, Dirty, MarkState
 
 
 class Marks:
-    def __init__(self, marks: Iterable[MarkState], states: Iterable[ConversationState], dirty: Dirty) -> None:
+    def __init__(self, marks: Iterable[MarkState], states: Iterable[ConversationState], dirty: Dirty, limits: Limits) -> None:
+        self._limits = limits
         self.others: dict[str, dict[str, tuple[int, int]]] = {}
         """conversation -> member -> (delivered, read)."""
         for m in marks:
@@ -26,10 +29,12 @@ class Marks:
         """When the own marks last went out, of conversations whose home may not have stored them; infinity: before a restart."""
         self._to_ack: dict[str, None] = {}
         self._to_read: dict[str, None] = {}
+        self._not_before = 0.0
+        self._is_paced = False
+        """The server said that too much came."""
 
-    @property
-    def waiting(self) -> bool:
-        return bool(self._to_ack or self._to_read)
+    def next_deadline(self) -> float | None:
+        return self._not_before if self._to_ack or self._to_read else None
 
     # ------------------------------------------------------------ own marks
 
@@ -67,12 +72,25 @@ class Marks:
 
     def welcome(self, states: Mapping[str, ConversationState], now: float) -> None:
         """A new session: repeats what may be lost."""
+        self._not_before, self._is_paced = 0.0, False
         for id_ in self._moved:
-            state = states.get(id_)
-            if state is not None and state.contig:
-                self._to_ack[id_] = None
-            if state is not None and state.read:
-                self._to_read[id_] = None
+            self._repeat(id_, states)
+
+    def put_off(self, id_: str, at: float, states: Mapping[str, ConversationState]) -> None:
+        """The server did not take a mark of this conversation, for too much came: all wait until `at`."""
+        self._not_before, self._is_paced = max(self._not_before, at), True
+        if id_ in states:
+            self._moved[id_] = float("inf")
+            states[id_].unsure = True
+            self._dirty.conversations.add(id_)
+            self._repeat(id_, states)
+
+    def _repeat(self, id_: str, states: Mapping[str, ConversationState]) -> None:
+        state = states.get(id_)
+        if state is not None and state.contig:
+            self._to_ack[id_] = None
+        if state is not None and state.read:
+            self._to_read[id_] = None
 
     def durable(self, before: float, states: Mapping[str, ConversationState]) -> None:
         """Marks that went out before that time are stored by their homes."""
@@ -83,17 +101,25 @@ class Marks:
                 self._dirty.conversations.add(id_)
 
     def flush(self, states: Mapping[str, ConversationState], now: float, effects: list[Effect]) -> None:
-        for id_ in self._to_read:
-            effects.append(Transmit(Read(conversation=id_, seq=states[id_].read)))
+        if now < self._not_before or not (self._to_ack or self._to_read):
+            return
+        waiting = list(self._to_read | self._to_ack)
+        for id_ in waiting[: self._limits.marks_paced] if self._is_paced else waiting:
+            self._put(states[id_], effects)
             self._went_out(states[id_], now)
-        for id_ in self._to_ack:
-            state = states[id_]
+            self._to_read.pop(id_, None)
+            self._to_ack.pop(id_, None)
+        if self._is_paced:
+            self._not_before, self._is_paced = now + self._limits.marks_pace_s, bool(self._to_ack or self._to_read)
+
+    def _put(self, state: ConversationState, effects: list[Effect]) -> None:
+        id_ = state.id
+        if id_ in self._to_read:
+            effects.append(Transmit(Read(conversation=id_, seq=state.read)))
+        if id_ in self._to_ack:
             state.acked = state.contig
-            self._went_out(state, now)
             if id_ not in self._to_read or state.read < state.contig:  # reading says delivered too
                 effects.append(Transmit(Ack(conversation=id_, seq=state.contig)))
-        self._to_read.clear()
-        self._to_ack.clear()
 
     def _went_out(self, state: ConversationState, now: float) -> None:
         self._moved[state.id] = now

@@ -19,15 +19,18 @@ from homing.protocol import Ping
 
 
 class Session:
-    def __init__(self, limits: Limits, random: Callable[[], float]) -> None:
+    def __init__(self, limits: Limits, random: Callable[[], float], addresses: int = 1) -> None:
         self._limits = limits
         self._random = random
+        self._addresses = addresses
         self.state: State = "idle"
         self.code, self.reason = 0, ""
         self.welcomed = False
         self._attempts = 0
         self._refused_tokens = 0
         self._connect_at: float | None = None
+        self._not_before = 0.0
+        """Nobody may connect earlier, however much of a hurry he is in."""
         self._url: str | None = None
         self._fresh_token = False
         self._welcome_by: float | None = None
@@ -40,6 +43,10 @@ class Session:
     # ------------------------------------------------------------ inputs
 
     def start(self, now: float) -> list[Effect]:
+        """Begins to connect. While it waits for the backoff: does not wait any longer, except where the server named a time."""
+        if self._connect_at is not None:
+            self._connect_at = min(self._connect_at, max(now, self._not_before))
+            return self.tick(now)
         if self.state not in ("idle", "closed"):
             return []
         self._refused_tokens = self._attempts = 0
@@ -59,6 +66,14 @@ class Session:
     def pong(self) -> None:
         self._pinged_at = None
 
+    @property
+    def connect_at(self) -> float | None:
+        return self._connect_at
+
+    def ping_again(self, at: float) -> None:
+        """The ping came too soon after too much else: the server lives."""
+        self._pinged_at, self._ping_at = None, at
+
     def caught_up(self, now: float) -> list[Effect]:
         effects = self._change("live", 0, "")
         self._live_since = now
@@ -70,19 +85,28 @@ class Session:
     def lost(
         self, code: int, reason: str, now: float, delay_s: float | None = None, url: str | None = None, extra_s: float = 0.0
     ) -> list[Effect]:
-        """The socket is gone or must go: waits for `delay_s` (None: the backoff's and `extra_s`), then connects."""
+        """The socket is gone or must go: waits, then connects.
+
+        Args:
+            delay_s: the server asks to come back after this: nothing is wrong, so that the backoff neither counts nor grows, unless the
+                connection was not live for long.
+            extra_s: the server is full and asks to wait so much longer.
+        """
         if self.state in ("idle", "closed", "waiting"):
             return []
-        if self._live_since is not None and now - self._live_since >= self._limits.stable_s:
+        was_stable = self._live_since is not None and now - self._live_since >= self._limits.stable_s
+        if was_stable:
             self._attempts = 0
         if self._live_since is not None:
             self._lost_at = now
         if code == codes.SESSION_REPLACED.number:
-            self._attempts = max(self._attempts, self._limits.replaced_attempts)
-        backoff_s = self._backoff_s()
+            self._attempts = max(self._attempts, self._limits.replaced_attempts * self._addresses)
+        named_s = min(self._limits.named_wait_max_s, max(delay_s or 0.0, extra_s))
+        backoff_s = 0.0 if was_stable and delay_s is not None else self._backoff_s()
         self._forget_socket()
         self._url = url
-        self._connect_at = now + (backoff_s + extra_s if delay_s is None else delay_s)
+        self._connect_at = now + (max(backoff_s, named_s) if delay_s is not None else backoff_s + named_s)
+        self._not_before = now + max(named_s, self._limits.backoff_min_s)
         return self._change("waiting", code, reason)
 
     def sign_in(self, code: int, name: str, now: float) -> list[Effect]:
@@ -131,8 +155,8 @@ class Session:
 
     def _backoff_s(self) -> float:
         limits = self._limits
-        upper = min(limits.backoff_max_s, 2.0**self._attempts)
-        self._attempts = min(self._attempts + 1, 16)
+        upper = min(limits.backoff_max_s, 2.0 ** (self._attempts // self._addresses))
+        self._attempts = min(self._attempts + 1, 16 * self._addresses)
         return limits.backoff_min_s + self._random() * max(0.0, upper - limits.backoff_min_s)
 
     def _forget_socket(self) -> None:

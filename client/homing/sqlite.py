@@ -18,11 +18,12 @@ from typing import TypeVar
 
 import msgspec
 
+from homing import ids
 from homing.protocol import Entry
-from homing.state import ConversationState, CoreState, MarkState, OutboxItem
+from homing.state import ConversationState, CoreState, MarkState, OutboxItem, PersonState
 from homing.store import Batch, Store, Stored, StoreFailed
 
-VERSION = 1
+VERSION = 2
 _SCHEMA = """
 CREATE TABLE session (n INTEGER PRIMARY KEY CHECK (n = 1), user TEXT NOT NULL, cursor TEXT, touches INTEGER NOT NULL);
 CREATE TABLE conversations (id TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
@@ -30,7 +31,7 @@ CREATE TABLE marks (conversation TEXT, user TEXT, delivered INTEGER NOT NULL, re
   PRIMARY KEY (conversation, user)) WITHOUT ROWID;
 CREATE TABLE outbox (n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, item BLOB NOT NULL);
 CREATE TABLE entries (conversation TEXT, seq INTEGER, entry BLOB NOT NULL, PRIMARY KEY (conversation, seq)) WITHOUT ROWID;
-CREATE TABLE names (user TEXT PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE people (user TEXT PRIMARY KEY, typed TEXT NOT NULL, told TEXT NOT NULL, asked_ms INTEGER NOT NULL) WITHOUT ROWID;
 """
 _SESSION = "INSERT OR REPLACE INTO session VALUES (1, ?, ?, ?)"
 _CONVERSATION = "INSERT OR REPLACE INTO conversations VALUES (?, ?)"
@@ -38,7 +39,8 @@ _MARK = "INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)"
 _QUEUED = "INSERT INTO outbox (id, item) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET item = excluded.item"
 _ANSWERED = "DELETE FROM outbox WHERE id = ?"
 _ENTRY = "INSERT OR REPLACE INTO entries VALUES (?, ?, ?)"
-_NAME = "INSERT OR REPLACE INTO names VALUES (?, ?)"
+_PERSON = "INSERT OR REPLACE INTO people VALUES (?, ?, ?, ?)"
+_FORGET = "DELETE FROM people WHERE user = ?"
 _RUN = "SELECT seq, entry FROM entries WHERE conversation = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
 BATCHES_PER_COMMIT_MAX = 256
 
@@ -48,10 +50,11 @@ _encode = msgspec.msgpack.encode
 
 
 class _Job:
-    __slots__ = ("error", "future", "loop", "result", "work")
+    __slots__ = ("error", "future", "loop", "path", "result", "work")
 
-    def __init__(self, work: Callable[[sqlite3.Connection], object]) -> None:
+    def __init__(self, work: Callable[[sqlite3.Connection], object], path: Path) -> None:
         self.work = work
+        self.path = path
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[object] = self.loop.create_future()
         self.result: object = None
@@ -64,7 +67,7 @@ class _Job:
             if self.error is None:
                 self.future.set_result(self.result)
             else:
-                self.future.set_exception(StoreFailed(str(self.error)))
+                self.future.set_exception(StoreFailed(f"{self.path}: {self.error}"))
                 self.future.exception()  # a batch that nobody waits for must not complain at the collector
 
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
@@ -86,7 +89,11 @@ class SqliteStore:
             self._thread.join()
             self._thread = None
             raise StoreFailed(f"{self._path}: {error}") from error
-        return await self._do(_load)
+        try:
+            return await self._do(_load)
+        except BaseException:
+            await self.close()
+            raise
 
     def write(self, batch: Batch) -> Awaitable[None]:
         rows = _rows(batch)
@@ -109,7 +116,7 @@ class SqliteStore:
     def _do(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
         if self._thread is None:
             raise StoreFailed("the store is not open")
-        job = _Job(work)
+        job = _Job(work, self._path)
         self._jobs.put(job)
         return job.future  # type: ignore[return-value]  # its result is what `work` returns
 
@@ -152,6 +159,8 @@ def _connect(path: Path) -> sqlite3.Connection:
             for statement in _SCHEMA.split(";\n"):
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {VERSION}")
+        elif version == 1:
+            _from_1(db)
         elif version != VERSION:
             raise sqlite3.DatabaseError(f"written by another version (schema {version}, this one knows {VERSION})")
         db.execute("COMMIT")
@@ -160,6 +169,15 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _from_1(db: sqlite3.Connection) -> None:
+    """Version 1 kept names without saying who gave them: an account's name is what one types."""
+    db.execute(_SCHEMA.split(";\n")[-2])
+    names = db.execute("SELECT user, name FROM names").fetchall()
+    db.executemany(_PERSON, [(user, name, "", 0) if ids.user_id(name) == user else (user, "", name, 0) for user, name in names])
+    db.execute("DROP TABLE names")
+    db.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _commit(db: sqlite3.Connection, jobs: list[_Job]) -> None:
@@ -172,11 +190,12 @@ def _commit(db: sqlite3.Connection, jobs: list[_Job]) -> None:
             except msgspec.MsgspecError as error:
                 job.error = error  # what lies there cannot be read: no reason not to write the others
         db.execute("COMMIT")
-    except (sqlite3.Error, OSError) as error:
+    except Exception as error:  # whatever it is: a thread that ended would let everybody wait for ever
         for job in jobs:
             job.error = error
         if db.in_transaction:
-            db.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
 
 
 def _rows(batch: Batch) -> Rows:
@@ -188,7 +207,8 @@ def _rows(batch: Batch) -> Rows:
         rows.append((_QUEUED, [(i.id, _encode(i)) for i in c.outbox]))
         rows.append((_ANSWERED, [(id_,) for id_ in c.answered]))
     rows.append((_ENTRY, [(e.conversation, e.seq, _encode(e)) for e in batch.entries]))
-    rows.append((_NAME, list(batch.names)))
+    rows.append((_PERSON, [(p.user, p.typed, p.told, p.asked_ms) for p in batch.people]))
+    rows.append((_FORGET, [(user,) for user in batch.forgotten]))
     return [(sql, values) for sql, values in rows if values]
 
 
@@ -201,7 +221,7 @@ def _load(db: sqlite3.Connection) -> Stored:
     core.conversations = [decode(blob, type=ConversationState) for (blob,) in db.execute("SELECT state FROM conversations")]
     core.marks = [MarkState(*values) for values in db.execute("SELECT conversation, user, delivered, read FROM marks")]
     core.outbox = [decode(blob, type=OutboxItem) for (blob,) in db.execute("SELECT item FROM outbox ORDER BY n")]
-    return Stored(core, dict(db.execute("SELECT user, name FROM names").fetchall()))
+    return Stored(core, [PersonState(*values) for values in db.execute("SELECT user, typed, told, asked_ms FROM people ORDER BY asked_ms")])
 
 
 def _read_run(db: sqlite3.Connection, conversation: str, before: int, limit: int) -> list[Entry]:

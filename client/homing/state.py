@@ -67,6 +67,18 @@ class MarkState(Struct, array_like=True):
     read: int
 
 
+class PersonState(Struct, array_like=True):
+    """Somebody whose name is known here, or was asked for."""
+
+    user: str
+    typed: str = ""
+    """As the user of this device calls him: goes before what his home tells."""
+    told: str = ""
+    """As his home calls him."""
+    asked_ms: int = 0
+    """When his home last answered: ms since 1970 by this device's clock. 0: never."""
+
+
 class CoreState(Struct, omit_defaults=True):
     """All of it: what `ClientCore.export` gives and its constructor takes."""
 
@@ -92,6 +104,14 @@ class Dirty:
 
     def __bool__(self) -> bool:
         return self.session or bool(self.conversations or self.marks or self.outbox)
+
+    def restore(self, changes: Changes) -> None:
+        """What was taken could not be written: it is to be written still, before anything later."""
+        self.session = True
+        self.conversations.update(c.id for c in changes.conversations)
+        self.marks.update((m.conversation, m.user) for m in changes.marks)
+        earlier = dict.fromkeys([i.id for i in changes.outbox] + changes.answered)
+        self.outbox = earlier | self.outbox
 
     def clear(self) -> None:
         self.session = False

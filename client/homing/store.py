@@ -1,7 +1,7 @@
 """Where a device keeps what must survive a restart: the interface, and a store in memory.
 
 Law: batches are applied whole and in the order in which they were given, so that a cursor never gets ahead of what it covers, and a
-request is safe once its batch is.
+request is safe once its batch is. The client gives one that matters (`changes`) only when it knows what became of the one before.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from homing.protocol import Entry
-from homing.state import Changes, CoreState
+from homing.state import Changes, CoreState, PersonState
 
 
 class StoreFailed(Exception):
@@ -25,15 +25,17 @@ class Batch(Struct):
 
     changes: Changes | None = None
     entries: Sequence[Entry] = ()
-    names: Sequence[tuple[str, str]] = ()
-    """(user, name)."""
+    people: Sequence[PersonState] = ()
+    forgotten: Sequence[str] = ()
+    """Users whose names are not kept any more."""
 
 
 class Stored(Struct):
     """What a store gives back at the start."""
 
     core: CoreState
-    names: dict[str, str]
+    people: list[PersonState]
+    """Those asked for longest ago first."""
 
 
 class Store(Protocol):
@@ -63,13 +65,15 @@ class MemoryStore:
     def __init__(self, entries_max: int = 10_000) -> None:
         self._entries_max = entries_max
         self._entries: OrderedDict[tuple[str, int], Entry] = OrderedDict()
-        self._names: dict[str, str] = {}
+        self._people: dict[str, PersonState] = {}
 
     async def open(self) -> Stored:
-        return Stored(CoreState(), self._names)
+        return Stored(CoreState(), list(self._people.values()))
 
     def write(self, batch: Batch) -> None:
-        self._names.update(batch.names)
+        self._people.update((p.user, p) for p in batch.people)
+        for user in batch.forgotten:
+            self._people.pop(user, None)
         for entry in batch.entries:
             self._entries[entry.conversation, entry.seq] = entry
         while len(self._entries) > self._entries_max:

@@ -15,6 +15,7 @@ from homing.effects import (
     ConversationChanged,
     Delivered,
     Gap,
+    Named,
     ReadBy,
     Refused,
     Resumed,
@@ -23,17 +24,17 @@ from homing.effects import (
     Stored,
 )
 
-Event: TypeAlias = Shown | Stored | Refused | Delivered | ReadBy | StateChanged | ConversationChanged | Gap | Resumed
-EVENT_TYPES = (Shown, Stored, Refused, Delivered, ReadBy, StateChanged, ConversationChanged, Gap, Resumed)
+Event: TypeAlias = Shown | Stored | Refused | Delivered | ReadBy | StateChanged | ConversationChanged | Gap | Named | Resumed
+EVENT_TYPES = (Shown, Stored, Refused, Delivered, ReadBy, StateChanged, ConversationChanged, Gap, Named, Resumed)
 EVENTS_MAX = 1_000
 """Events that wait in a stream: some seconds of the busiest group."""
 
 
 def conversation_of(event: Event) -> str | None:
-    """The conversation that an event is about."""
+    """The conversation that an event is about, None: all, or none."""
     if isinstance(event, Shown | Stored):
         return event.entry.conversation
-    if isinstance(event, StateChanged | Resumed):
+    if isinstance(event, StateChanged | Named | Resumed):
         return None
     return event.error.conversation if isinstance(event, Refused) else event.conversation
 

@@ -172,7 +172,8 @@ async def test_a_chat_on_the_screen_from_the_first_key_to_ctrl_c(server: ChatSer
         await until(lambda: client.conversation("bob").unread == 0)
         await server.say("eve", "alice", "psst")
         await until(lambda: any("(1)" in line for line in drawn(ListPane(shown.room), 26)))
-        assert drawn(ListPane(shown.room), 26)[:4] == [" " + f"{ids.user_id('eve')[:6]:<21}(1)", "  psst", "▸bob", "  hi there"]
+        listed = drawn(ListPane(shown.room), 26)
+        assert listed[:4] == [f" {ids.user_id('eve')[:6]:<11} (1) Nov 2023", "  psst", "▸bob             Nov 2023", "  hi there"]
         keys.send_text("a draft")
         await until(lambda: shown._buffer.text == "a draft")
         keys.send_text("\x0e")

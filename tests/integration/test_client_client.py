@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 from homing import (
     Client,
@@ -432,6 +433,88 @@ async def test_a_store_that_cannot_be_written_closes_the_client_and_refuses_send
     await alice.wait_for("closed")
     assert "store" in alice.reason
     assert not any(isinstance(f, Ack) for _, f in server.frames)
+
+
+class FullStore(MemoryStore):
+    """A disk that is full for a while, and what lies on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_full = False
+        self.written: list[Batch] = []
+
+    async def _write(self, batch: Batch) -> None:
+        await asyncio.sleep(0.001)
+        if self.is_full:
+            raise StoreFailed("disk full")
+        self.written.append(msgspec.msgpack.decode(msgspec.msgpack.encode(batch), type=Batch))
+        super().write(batch)
+
+    def write(self, batch: Batch) -> Awaitable[None]:  # type: ignore[override]  # as the interface allows
+        return self._write(batch)
+
+
+async def test_a_disk_that_was_full_for_a_while_makes_no_hole(make: Make, server: ChatServer) -> None:
+    """What came while it was full is told and stored later, in order, and nothing that is newer is stored before it."""
+    store = FullStore()
+    alice = await live(make("alice", store))
+    events = alice.events()
+    await server.say("bob", "alice", "0")
+    assert await bodies(events, 1) == ["0"]
+    store.is_full = True
+    await server.say("bob", "alice", "1")
+    await alice.wait_for("closed")
+    assert alice.reason == "the local store cannot be written: disk full"
+    alice.connect()
+    await asyncio.sleep(0.05)
+    assert alice.state == "closed", "it is still full: that is said again at once"
+    store.is_full = False
+    await server.say("bob", "alice", "2")
+    alice.connect()
+    await alice.wait_for("live")
+    await server.say("bob", "alice", "3")
+    assert await bodies(events, 3) == ["1", "2", "3"]
+    entries = [e.body for batch in store.written for e in batch.entries]
+    assert entries == ["0", "1", "2", "3"]
+    for batch in store.written:
+        for state in batch.changes.conversations if batch.changes else ():
+            held = [e.seq for b in store.written[: store.written.index(batch) + 1] for e in b.entries]
+            assert held == list(range(1, state.contig + 1)), "a conversation was written without the entries that it counts"
+
+
+async def test_a_send_that_fails_because_of_the_disk_takes_nothing_with_it(make: Make, server: ChatServer) -> None:
+    store = FullStore()
+    alice = await live(make("alice", store))
+    await server.say("bob", "alice", "x")
+    await alice.conversation("bob").events().__anext__()
+    store.is_full = True
+    results = await asyncio.gather(*(alice.send("bob", str(n)) for n in range(20)), return_exceptions=True)
+    assert all(isinstance(r, StoreFailed) for r in results) and alice.outbox() == []
+    store.is_full = False
+    await (await alice.send("bob", "last")).stored
+    assert [e.body for c in server.chats.values() for e in c.log] == ["x", "last"]
+
+
+async def test_concurrent_sends_share_their_writes(make: Make, server: ChatServer) -> None:
+    store = FullStore()
+    alice = make("alice", store, user="alice")
+    await alice.open(connect=False)
+    await asyncio.gather(*(alice.send("bob", str(n)) for n in range(500)))
+    assert len(store.written) <= 3
+    assert [i.id for b in store.written if b.changes for i in b.changes.outbox] == [i.id for i in alice.outbox()]
+
+
+async def test_a_send_that_is_cancelled_before_it_is_safe_is_not_sent(make: Make, server: ChatServer) -> None:
+    store = SlowStore()
+    alice = make("alice", store, user="alice")
+    await alice.open(connect=False)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(alice.send("bob", "x"), 0.01)
+    assert alice.outbox() == []
+    store.free.set()
+    alice.connect()
+    await (await alice.send("bob", "y")).stored
+    assert [e.body for c in server.chats.values() for e in c.log] == ["y"]
 
 
 async def test_reading_is_heard_by_the_other_and_by_the_own_second_device(make: Make, server: ChatServer) -> None:

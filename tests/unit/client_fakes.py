@@ -52,8 +52,8 @@ def entry(seq: int, sender: str = BOB, id_: str = "", conversation: str = CHAT, 
 WELCOME = Welcome(session="s", user=ME, device="d", node="n", time=0, heartbeat_ms=30_000)
 
 
-def error(code: codes.Code, id_: str | None = None, retry_after_ms: int | None = None) -> Error:
-    return Error(code=code.number, name=code.name, message="", id=id_, retry_after_ms=retry_after_ms)
+def error(code: codes.Code, id_: str | None = None, retry_after_ms: int | None = None, conversation: str | None = None) -> Error:
+    return Error(code=code.number, name=code.name, message="", id=id_, retry_after_ms=retry_after_ms, conversation=conversation)
 
 
 class Server:
@@ -146,12 +146,17 @@ class Device:
     """A core with its clock and a record of its effects. `to_server` are frames on the wire that nobody has read yet."""
 
     def __init__(
-        self, state: CoreState | None = None, limits: Limits = DEFAULTS, user: str = ME, random: Callable[[], float] = lambda: 0.5
+        self,
+        state: CoreState | None = None,
+        limits: Limits = DEFAULTS,
+        user: str = ME,
+        random: Callable[[], float] = lambda: 0.5,
+        addresses: int = 1,
     ):
         self.now = 1000.0
         self.limits = limits
         self.random = random
-        self.core = ClientCore(user, "d", random, state, limits)
+        self.core = ClientCore(user, "d", random, state, limits, addresses=addresses)
         self.effects: list[Effect] = []
         self.to_server: list[ClientFrame] = []
         self.connecting = False
@@ -173,7 +178,8 @@ class Device:
         return list(effects)
 
     def connect(self) -> None:
-        self.do(*self.core.start(self.now))
+        if self.core.session.state != "waiting":  # there it would be in a hurry
+            self.do(*self.core.start(self.now))
         while not self.connecting:
             self.tick()
         self.connecting, self.open = False, True

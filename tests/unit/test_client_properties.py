@@ -51,7 +51,13 @@ frames: st.SearchStrategy[ServerFrame] = st.one_of(
     st.builds(Synced, cursor=st.just("c")),
     st.builds(Pong, time=st.just(0), cursor=st.none() | st.just("d")),
     st.builds(
-        Error, code=any_code, name=st.just("e"), message=st.just(""), id=st.none() | ids_, retry_after_ms=st.none() | st.integers(0, 900)
+        Error,
+        code=any_code,
+        name=st.just("e"),
+        message=st.just(""),
+        id=st.none() | ids_,
+        retry_after_ms=st.none() | st.integers(0, 900),
+        conversation=st.none() | conversations,
     ),
     st.builds(Reconnect, after_ms=st.integers(0, 900)),
     st.just(WELCOME),

@@ -1,4 +1,4 @@
-"""The client core against a scripted server: receipts, connection, questions, what a store must keep."""
+"""The client core against a scripted server: connection, questions, what a store must keep."""
 
 from __future__ import annotations
 
@@ -6,120 +6,23 @@ import msgspec
 import pytest
 from homing import codes
 from homing.core import ClientCore, action_of
-from homing.effects import Answered, Close, Delivered, ReadBy, Shown, StateChanged
+from homing.effects import Answered, Close, Shown, StateChanged
+from homing.outbox import OutboxFull
 from homing.protocol import (
-    Ack,
     FetchHeads,
-    Heads,
-    Hello,
+    FetchPerson,
     Mark,
     Message,
+    Person,
     Ping,
     Pong,
-    Read,
     Receipts,
     Reconnect,
     Sent,
-    Synced,
 )
 from homing.state import CoreState
 
 from tests.unit.client_fakes import BOB, CHAT, GROUP, ME, WELCOME, Device, Server, entry, error, live
-
-# ---------------------------------------------------------------- receipts
-
-
-def test_acks_are_coalesced_and_cumulative() -> None:
-    device, _ = live()
-    device.give(*[Message(entry=entry(i)) for i in range(1, 20)])
-    assert device.taken() == [Ack(conversation=CHAT, seq=19)]
-
-
-def test_only_what_is_shown_is_acknowledged_and_nothing_before_flush() -> None:
-    device, _ = live()
-    device.give(Message(entry=entry(1)), Message(entry=entry(3)), flush=False)
-    assert device.to_server == []
-    assert device.core.next_deadline() == 0.0
-    device.flush()
-    assert device.taken() == [Ack(conversation=CHAT, seq=1)]
-
-
-def test_own_entries_need_no_ack() -> None:
-    device, server = live()
-    device.send("m")
-    device.talk(server)
-    assert not [f for f in server.seen if isinstance(f, Ack)]
-
-
-def test_reading_goes_out_once_and_says_delivered_too() -> None:
-    device, _ = live()
-    device.give(Message(entry=entry(1)), flush=False)
-    device.do(*device.core.read(CHAT, 1, device.now))
-    device.flush()
-    assert device.taken() == [Read(conversation=CHAT, seq=1)]
-    assert device.core.read(CHAT, 1, device.now) == []
-    assert device.core.conversations[CHAT].unread == 0
-
-
-def test_marks_are_repeated_at_hello_until_the_server_calls_them_durable() -> None:
-    device, _ = live()
-    device.give(Message(entry=entry(1)))
-    device.do(*device.core.read(CHAT, 1, device.now))
-    device.flush()
-    for _ in range(2):  # 0 and 100 s later: the pong of 0 s covers nothing yet
-        device.disconnect()
-        device.connect()
-        device.give(WELCOME)
-        repeated = [f for f in device.taken() if not isinstance(f, Hello)]
-        assert repeated == [Read(conversation=CHAT, seq=1)]
-        device.give(Synced(cursor="b", marks_ms=0))
-    device.now += 100
-    device.give(Pong(time=0, cursor="c", marks_ms=0))
-    device.disconnect()
-    device.connect()
-    device.give(WELCOME)
-    assert [f for f in device.taken() if not isinstance(f, Hello)] == []
-
-
-def test_marks_that_did_not_go_out_before_a_restart_go_out_after_it() -> None:
-    device, _ = live()
-    device.give(Message(entry=entry(1)), flush=False)
-    device = device.restarted()
-    device.connect()
-    device.give(WELCOME)
-    assert Ack(conversation=CHAT, seq=1) in device.taken()
-
-
-def test_a_head_that_knows_less_of_the_own_marks_is_told_again() -> None:
-    device, server = live()
-    server.append()
-    device.give(Message(entry=server.logs[CHAT][0]))
-    device.do(*device.core.read(CHAT, 1, device.now))
-    device.flush()
-    device.now += 1000
-    device.give(Pong(time=0, cursor="c"))
-    device.taken()
-    device.disconnect()
-    device.connect()
-    device.give(WELCOME, Heads(heads=[server.head(CHAT)]))
-    assert Read(conversation=CHAT, seq=1) in device.taken()
-
-
-def test_others_marks_only_move_forward() -> None:
-    device, _ = live()
-    device.give(Receipts(conversation=CHAT, marks=[Mark(BOB, 5, 3)]), Receipts(conversation=CHAT, marks=[Mark(BOB, 4, 4)]))
-    device.give(Receipts(conversation=CHAT, marks=[Mark(BOB, 2, 1)]))
-    moved = [e for e in device.effects if isinstance(e, Delivered | ReadBy)]
-    assert moved == [Delivered(CHAT, BOB, 5), ReadBy(CHAT, BOB, 3), ReadBy(CHAT, BOB, 4)]
-
-
-def test_reading_on_another_device_clears_unread_here() -> None:
-    device, _ = live()
-    device.give(*[Message(entry=entry(i)) for i in range(1, 6)])
-    device.give(Receipts(conversation=CHAT, marks=[Mark(ME, 4, 4)]))
-    assert device.core.conversations[CHAT].unread == 1
-    assert not [f for f in device.taken() if isinstance(f, Read)]
-
 
 # ---------------------------------------------------------------- the session
 
@@ -151,6 +54,89 @@ def test_backoff_is_reset_only_after_five_seconds_live() -> None:
         device.live(server)
         result.append(round(device.now - before, 3))
     assert result == [1, 2, 1, 2]
+
+
+def test_with_several_addresses_the_backoff_grows_when_all_have_failed() -> None:
+    device = Device(random=lambda: 1.0, addresses=3)
+    device.connect()
+    result = []
+    for _ in range(10):
+        before = device.now
+        device.disconnect()
+        device.connect()
+        result.append(round(device.now - before, 3))
+    assert result == [1, 1, 1, 2, 2, 2, 4, 4, 4, 8]
+
+
+@pytest.mark.parametrize("addresses", [1, 3])
+def test_the_wait_is_about_as_long_as_the_outage_was_at_most(addresses: int) -> None:
+    """Servers that are all restarted are back in some seconds: nobody sits out a minute for that."""
+    device = Device(random=lambda: 1.0, addresses=addresses).live(Server())
+    device.now += 60
+    began = device.now
+    while device.now - began < 40:
+        before = device.now
+        device.disconnect()
+        device.connect()
+        assert device.now - before <= max(1.0, before - began + 1.0)
+
+
+def test_moves_that_servers_ask_for_do_not_make_the_backoff_grow() -> None:
+    """A rolling restart of ten nodes, each a minute: the next real failure waits as after the first."""
+    device, server = Device(random=lambda: 1.0), Server()
+    device.live(server)
+    for _ in range(10):
+        device.now += 60
+        before = device.now
+        device.give(Reconnect(after_ms=100))
+        device.live(server)
+        assert device.now - before == pytest.approx(0.1)
+    device.now += 60
+    before = device.now
+    device.disconnect(1012)
+    device.live(server)
+    assert device.now - before == pytest.approx(1)
+
+
+def test_a_server_that_sends_everybody_away_at_once_is_not_asked_again_and_again() -> None:
+    device, server = Device(random=lambda: 1.0), Server()
+    waits = []
+    for _ in range(5):
+        device.connect()
+        before = device.now
+        device.give(Reconnect(after_ms=100))
+        while not device.connecting:
+            device.tick()
+        waits.append(round(device.now - before, 3))
+    assert waits == [1, 2, 4, 8, 16] and not server.seen
+
+
+def test_whoever_is_in_a_hurry_need_not_wait_but_for_what_the_server_named() -> None:
+    device = Device(random=lambda: 1.0)
+    device.connect()
+    for _ in range(7):
+        device.disconnect()
+        device.connect()
+    device.disconnect()
+    device.now += 2
+    device.do(*device.core.start(device.now))
+    assert device.connecting
+    device.connecting, device.open = False, True
+    device.do(*device.core.connected(device.now, "token"))
+    device.give(error(codes.OVERLOADED, retry_after_ms=7000))
+    before = device.now
+    device.do(*device.core.start(device.now))
+    assert device.core.session.state == "waiting"
+    device.tick()
+    assert device.connecting and device.now - before == pytest.approx(7.0)
+
+
+def test_a_server_cannot_send_a_client_away_for_ever() -> None:
+    device, _ = live()
+    device.give(Reconnect(after_ms=2**50))
+    before = device.now
+    device.tick()
+    assert device.connecting and device.now - before == pytest.approx(600)
 
 
 def test_a_drain_notice_is_obeyed_with_its_delay_and_url() -> None:
@@ -251,6 +237,38 @@ def test_a_question_is_asked_again_after_a_reconnect_until_it_is_answered_or_can
     assert [e.id for e in device.effects if isinstance(e, Answered)] == ["q"]
 
 
+def test_few_questions_are_under_way_at_once_the_rest_waits_and_names_give_way() -> None:
+    device, _ = live()
+    for n in range(1_000):
+        device.do(*device.core.ask(FetchPerson(id=f"n{n}", user=BOB), device.now))
+    device.flush()
+    assert [f.id for f in device.taken()] == [f"n{n}" for n in range(56)]  # type: ignore[union-attr]  # questions
+    for n in range(20):
+        device.do(*device.core.ask(FetchHeads(id=f"h{n}"), device.now))
+    device.flush()
+    assert [f.id for f in device.taken()] == [f"h{n}" for n in range(8)]  # type: ignore[union-attr]  # questions
+    device.give(Person(id="n0", user=BOB))
+    assert [f.id for f in device.taken()] == ["h8"]  # type: ignore[union-attr]  # questions
+    device.core.cancel("n1")
+    assert device.core.next_deadline() == 0.0
+    device.tick()
+    assert [f.id for f in device.taken()] == ["h9"]  # type: ignore[union-attr]  # questions
+    server = Server()
+    device.disconnect()
+    device.live(server)
+    while len([e for e in device.effects if isinstance(e, Answered)]) < 1_019:
+        device.tick()
+        device.talk(server)
+
+
+def test_too_many_questions_are_refused() -> None:
+    device, _ = live(asks_max=2, asks_waiting_max=3)
+    for n in range(5):
+        device.core.ask(FetchHeads(id=f"q{n}"), device.now)
+    with pytest.raises(OutboxFull):
+        device.core.ask(FetchHeads(id="q5"), device.now)
+
+
 def test_an_older_page_of_the_list_shows_nothing() -> None:
     device, server = live()
     server.append()
@@ -283,6 +301,20 @@ def test_changes_are_what_a_store_must_write_and_nothing_else() -> None:
     changes = core.take_changes()
     assert changes is not None and changes.answered == ["m"] and changes.outbox == []
     assert core.take_changes() is None
+
+
+def test_changes_that_could_not_be_written_are_given_again_with_what_came_since() -> None:
+    core = ClientCore(ME, "d", lambda: 0.5, track_changes=True)
+    for id_ in ("a", "b"):
+        core.send(id_, BOB, "hi", "text", 0.0)
+    lost = core.take_changes()
+    assert lost is not None
+    core.send("c", BOB, "hi", "text", 0.0)
+    core.withdraw("a")
+    core.not_written(lost)
+    changes = core.take_changes()
+    assert changes is not None
+    assert [i.id for i in changes.outbox] == ["b", "c"] and changes.answered == ["a"] and [c.id for c in changes.conversations] == [CHAT]
 
 
 def test_the_state_survives_encoding() -> None:

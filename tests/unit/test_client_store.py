@@ -9,13 +9,14 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from homing.protocol import Send
 from homing.sqlite import SqliteStore, open_store
-from homing.state import Changes, ConversationState, MarkState, OutboxItem
+from homing.state import Changes, ConversationState, MarkState, OutboxItem, PersonState
 from homing.store import Batch, MemoryStore, Store, StoreFailed
 
-from tests.unit.client_fakes import BOB, CHAT, ME, entry
+from tests.unit.client_fakes import BOB, CHAT, EVE, ME, entry
 
 
 def changes(*outbox: OutboxItem, answered: tuple[str, ...] = (), cursor: str = "c") -> Changes:
@@ -70,7 +71,7 @@ async def test_memory_keeps_a_bounded_number_of_entries() -> None:
 
 
 async def test_everything_is_there_after_a_restart_and_the_outbox_in_order(file: SqliteStore) -> None:
-    await file.write(Batch(changes(item("z"), item("b"), item("a")), names=[(BOB, "Bob")]))
+    await file.write(Batch(changes(item("z"), item("b"), item("a")), people=[PersonState(BOB, "Bob", "Bobby", 9)]))
     await file.write(Batch(changes(item("z", after=9), answered=("b",), cursor="d")))
     again = await reopened(file)
     stored = await again.open()
@@ -79,7 +80,7 @@ async def test_everything_is_there_after_a_restart_and_the_outbox_in_order(file:
     assert stored.core.conversations == [ConversationState(CHAT, 1, 2, 3)]
     assert stored.core.marks == [MarkState(CHAT, BOB, 2, 1)]
     assert stored.core.outbox == [item("z", after=9), item("a")]
-    assert stored.names == {BOB: "Bob"}
+    assert stored.people == [PersonState(BOB, "Bob", "Bobby", 9)]
 
 
 async def test_what_is_written_is_what_it_was_when_it_was_handed_over(file: SqliteStore) -> None:
@@ -137,6 +138,71 @@ async def test_a_second_opener_and_a_newer_schema_are_refused(file: SqliteStore)
     db.close()
     with pytest.raises(StoreFailed, match="another version"):
         await SqliteStore(file._path).open()
+
+
+async def test_people_are_remembered_and_forgotten(store: Store) -> None:
+    await write(store, Batch(people=[PersonState(BOB, "bob", "Bobby", 9), PersonState(EVE, "", "Eve", 5)]))
+    await write(store, Batch(people=[PersonState(BOB, "bob", "Robert", 10)], forgotten=[EVE]))
+    if isinstance(store, SqliteStore):
+        store = await reopened(store)
+    assert (await store.open()).people == [PersonState(BOB, "bob", "Robert", 10)]
+    await store.close()
+
+
+async def test_a_store_of_version_1_keeps_everything_and_knows_whose_names_were_typed(tmp_path: Path) -> None:
+    """The file is made as version 1 made it."""
+    path = tmp_path / "old.db"
+    db = sqlite3.connect(path)
+    db.executescript("""
+        CREATE TABLE session (n INTEGER PRIMARY KEY CHECK (n = 1), user TEXT NOT NULL, cursor TEXT, touches INTEGER NOT NULL);
+        CREATE TABLE conversations (id TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
+        CREATE TABLE marks (conversation TEXT, user TEXT, delivered INTEGER NOT NULL, read INTEGER NOT NULL,
+          PRIMARY KEY (conversation, user)) WITHOUT ROWID;
+        CREATE TABLE outbox (n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, item BLOB NOT NULL);
+        CREATE TABLE entries (conversation TEXT, seq INTEGER, entry BLOB NOT NULL, PRIMARY KEY (conversation, seq)) WITHOUT ROWID;
+        CREATE TABLE names (user TEXT PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID;
+        INSERT INTO session VALUES (1, 'me', 'c', 7);
+        PRAGMA user_version = 1;
+    """)
+    db.executemany("INSERT INTO names VALUES (?, ?)", [(BOB, "Bob"), (EVE, "Evelyn")])
+    db.execute("INSERT INTO outbox (id, item) VALUES ('m', ?)", (msgspec.msgpack.encode(item("m")),))
+    db.commit()
+    db.close()
+    for _ in range(2):
+        store = SqliteStore(path)
+        stored = await store.open()
+        assert sorted(stored.people, key=lambda p: p.told) == [PersonState(BOB, "Bob"), PersonState(EVE, "", "Evelyn")]
+        assert (stored.core.user, stored.core.cursor, stored.core.outbox) == ("me", "c", [item("m")])
+        await write(store, Batch(entries=[entry(1)]))
+        await store.close()
+
+
+async def test_a_disk_that_is_full_is_named_with_its_file_and_the_store_goes_on_when_there_is_room(file: SqliteStore) -> None:
+    await file.write(Batch(entries=[entry(1)]))
+    (pages,) = await file._do(lambda db: db.execute("PRAGMA page_count").fetchone())
+    await file._do(lambda db: db.execute(f"PRAGMA max_page_count = {pages}").fetchone())
+    big = [entry(n, body="x" * 4000) for n in range(2, 30)]
+    with pytest.raises(StoreFailed, match=r"store\.db: database or disk is full"):
+        await file.write(Batch(entries=big))
+    await file._do(lambda db: db.execute("PRAGMA max_page_count = 100000").fetchone())
+    await file.write(Batch(entries=big))
+    assert len(await file.entries(CHAT, 30, 100)) == 29
+
+
+async def test_nothing_that_fails_in_the_thread_ends_it(file: SqliteStore) -> None:
+    with pytest.raises(StoreFailed, match="surrogates"):
+        await file.write(Batch(people=[PersonState(BOB, "b\udcff")]))
+    async with asyncio.timeout(5):
+        await file.write(Batch(entries=[entry(1)]))
+
+
+async def test_a_store_that_cannot_be_read_is_let_go(file: SqliteStore) -> None:
+    await file._do(lambda db: db.execute("INSERT INTO conversations VALUES ('x', 'no state')"))
+    again = await reopened(file)
+    for _ in range(2):
+        with pytest.raises(StoreFailed, match=r"store\.db"):  # not: it is locked
+            await again.open()
+    assert not [t for t in threading.enumerate() if t.name.startswith("homing-store")]
 
 
 async def test_a_file_that_is_no_store_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 from homing import Conversation
@@ -10,7 +11,7 @@ from prompt_toolkit.layout.controls import UIContent, UIControl
 from prompt_toolkit.utils import get_cwidth
 
 from tools.terminal.room import Room, Thread
-from tools.terminal.text import Line, clean, clock, colour_of, day, pad, shorten, summary, ticks, told, wrap
+from tools.terminal.text import Line, clean, clock, colour_of, day, pad, shorten, summary, ticks, told, when, wrap
 
 INDENT = 6
 
@@ -36,10 +37,14 @@ class ListPane(UIControl):
         badge = f" ({unread if unread < 1000 else '999+'})" if unread else ""
         style = "class:selected" if is_open else "class:unread" if unread else ""
         pointer = "▸" if is_open else " "
-        title = pad(f"{pointer}{room.title_of(conversation)}", width - len(badge) - 1) + badge + " "
         last = conversation.state.last
+        time_ = f" {when(last.ts, time.time())}" if last else ""
+        title = pad(f"{pointer}{room.title_of(conversation)}", width - len(badge) - len(time_) - 1) + badge
         who = "you: " if last and last.sender == room.client.user and not last.type.startswith("group.") else ""
-        return [[(style, title)], [("class:dim", pad(f"  {who}{summary(last, room.name_of)}", width))]]
+        return [
+            [(style, title), (f"{style} class:dim".strip(), f"{time_} ")],
+            [("class:dim", pad(f"  {who}{summary(last, room.name_of)}", width))],
+        ]
 
 
 class ChatPane(UIControl):
@@ -103,22 +108,22 @@ class ChatPane(UIControl):
             if entry.seq == thread.unread_from:
                 block.insert(0, _rule("new", width, "class:divider"))
             if n == 0 or day(entries[n - 1].ts) != day(entry.ts):
-                block.insert(0, _rule(day(entry.ts), width, "class:dim"))
+                block.insert(0, _rule(day(entry.ts, time.time()), width, "class:dim"))
             yield block
         if thread.is_loading:
             yield [[("class:dim", "  loading older messages…")]]
 
     def _entry(self, current: Conversation, entry: Entry, width: int) -> list[Line]:
         room = self._room
-        time = ("class:dim", f"{clock(entry.ts)} ")
+        at = ("class:dim", f"{clock(entry.ts)} ")
         said = told(entry, room.name_of)
         if said:
-            return wrap([time, ("class:dim", f"· {said}")], width, INDENT)
+            return wrap([at, ("class:dim", f"· {said}")], width, INDENT)
         if entry.sender != room.client.user:
-            return wrap([time, (colour_of(entry.sender), room.name_of(entry.sender)), ("", f": {clean(entry.body)}")], width, INDENT)
+            return wrap([at, (colour_of(entry.sender), room.name_of(entry.sender)), ("", f": {clean(entry.body)}")], width, INDENT)
         mark = ticks(entry, list(current.marks.values()), room.others(current))
         style = "class:read" if "read" in mark else "class:dim"
-        return wrap([time, ("class:you", "you"), ("", f": {clean(entry.body)} "), (style, mark)], width, INDENT)
+        return wrap([at, ("class:you", "you"), ("", f": {clean(entry.body)} "), (style, mark)], width, INDENT)
 
     def _own(self, frame: object, width: int, mark: str, style: str) -> list[Line]:
         body = clean(frame.body) if isinstance(frame, Send) else ""

@@ -47,7 +47,7 @@ async def _print(room: Room, events: EventStream) -> None:
         room.on_event(event)
         if isinstance(event, Shown) and event.entry.sender != room.client.user:
             conversation = room.client.conversation(event.entry.conversation)
-            await room.learn(event.entry.sender)
+            await room.learn(event.entry)
             title = room.title_of(conversation) if conversation.is_group else ""
             print(plain_line(event.entry, room.name_of, title), flush=True)
         elif isinstance(event, StateChanged) and event.state in ("live", "waiting", "closed"):

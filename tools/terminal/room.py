@@ -7,7 +7,6 @@ import contextlib
 import shlex
 from bisect import insort
 from collections.abc import Awaitable, Callable, Coroutine
-from math import inf
 from typing import NamedTuple
 
 from homing import Client, ClientClosed, Conversation, Gap, HistoryUnavailable, OutboxFull, RequestInvalid, RequestRefused, StoreFailed, ids
@@ -17,28 +16,40 @@ from homing.protocol import Entry, MemberInfo, Send
 from homing.state import OutboxItem
 from homing.streams import Event
 
-from tools.terminal.text import clean
+from tools.terminal.text import NAMES_SHOWN_MAX, clean, members_of
 
 ENTRIES_MAX = 2_000
 """Entries of one conversation in memory; older ones come back from the store when somebody scrolls up."""
 PAGE = 50
 FAILED_MAX = 50
 SETTLE_WAIT_S = 5.0
-NAME_AGAIN_S = 60.0
-"""A stranger whose name is not known yet is asked for again after this."""
 NAME_WAIT_S = 1.0
-"""How long a printed line waits for its sender's name."""
-NAMES_ASKED_MAX = 2_000
+"""How long a printed line waits for the names in it."""
+WHO_WAIT_S = 5.0
+"""How long /who waits for the names of a large group."""
+WHO_LINES_MAX = 20
+"""A group with more members is listed in running text."""
+ROLES = {"owner": 0, "admin": 1}
 TROUBLE = (ClientClosed, HistoryUnavailable, OutboxFull, RequestInvalid, RequestRefused, StoreFailed)
 
 HELP = """\
-/to NAME              open the chat with somebody (or a group, by its title)
-/group TITLE NAME…    make a group; a title of several words in "quotes"
-/add NAME…            add people to this group        /remove NAME…   take them out
-/title TEXT           give this group another name    /leave          leave it
-/who                  who is in this chat             /list           all chats
-/help                 this                            /quit           good-bye
-Anything else is a message; begin with // to send one that begins with /."""
+/to NAME            open a chat: a person or a group
+/group TITLE NAME…  make a group ("two words")
+/add NAME…          add people to this group
+/remove NAME…       take them out again
+/title TEXT         rename this group
+/leave              leave this group
+/who [NAME]         who is in this chat
+/list               all chats
+/reconnect          try to connect now
+/quit               good-bye
+//TEXT              a message that begins with /
+/to @NAME, #TITLE   where a person and a group are called the same
+✓ stored   ✓✓ arrived   ✓✓ read   … waiting   ✗ not sent
+✓ 2/5 has arrived at two of the five others"""
+KEYS = """\
+Alt-↑ Alt-↓ other chat    PgUp PgDn scroll    Ctrl-End newest
+Tab completes    Alt-Enter new line    Ctrl-C leaves"""
 
 
 class Command(NamedTuple):
@@ -81,10 +92,12 @@ class Thread:
 class Room:
     """The client and what is open in it. `say` shows a line of our own, `changed` asks for a new picture."""
 
-    def __init__(self, client: Client, say: Callable[[str], None], changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, client: Client, say: Callable[[str], None], changed: Callable[[], None] = lambda: None, keys: str = "") -> None:
         self.client = client
         self.say = say
         self.changed = changed
+        self.keys = keys
+        """What /help says of the keyboard."""
         self.current: Conversation | None = None
         self.threads: dict[str, Thread] = {}
         self.members: dict[str, list[MemberInfo]] = {}
@@ -93,8 +106,6 @@ class Room:
         """Whether the newest message of the open chat is in sight."""
         self._queued: dict[str, OutboxItem] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._name_asked: dict[str, float] = {}
-        """Whose name was asked for, and when."""
 
     # ------------------------------------------------------------ what is typed
 
@@ -116,6 +127,8 @@ class Room:
         handle = await self.current.send(text)
         if item := self.client.core.outbox.get(handle.id):
             self._queued[handle.id] = item
+        if self.client.state == "waiting":
+            self.client.connect()  # somebody is here and has something to say
         self.changed()
 
     async def _command(self, text: str) -> None:
@@ -134,30 +147,13 @@ class Room:
     # ------------------------------------------------------------ conversations
 
     def name_of(self, user: str) -> str:
-        if user == self.client.user:
-            return "you"
-        if user not in self.client.names:
-            self._ask_name(user)
-        return clean(self.client.name_of(user), newlines=False)
+        """What somebody is called; a stranger has a short id until his home tells his name."""
+        return "you" if user == self.client.user else clean(self.client.name_of(user), newlines=False)
 
-    def _ask_name(self, user: str) -> None:
-        """Asks once in a while what a stranger is called; until then he has a short id."""
-        now = asyncio.get_running_loop().time()
-        if now - self._name_asked.get(user, -inf) < NAME_AGAIN_S or len(self._name_asked) >= NAMES_ASKED_MAX:
-            return
-        self._name_asked[user] = now
-        self.spawn(self._learn(user))
-
-    async def _learn(self, user: str) -> None:
-        with contextlib.suppress(*TROUBLE):
-            if await self.client.person(user):
-                self.changed()
-
-    async def learn(self, user: str) -> None:
-        """Waits a moment for the name of somebody who is not known yet."""
-        if user != self.client.user and user not in self.client.names:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._learn(user), NAME_WAIT_S)
+    async def learn(self, entry: Entry) -> None:
+        """Waits a moment for the names of those in an entry who are not known yet."""
+        people = [entry.sender, *members_of(entry)[:NAMES_SHOWN_MAX]]
+        await self.client.learn_names([u for u in people if not self.client.known_name(u)], NAME_WAIT_S)
 
     def title_of(self, conversation: Conversation) -> str:
         if conversation.is_group:
@@ -223,13 +219,25 @@ class Room:
         self.changed()
 
     def find(self, name: str) -> Conversation:
-        """A group by its title, or the chat with a person."""
-        for conversation in self.client.conversations():
-            if name.casefold() in (self.title_of(conversation).casefold(), conversation.id):
-                return conversation
-        if ids.is_id(name) and ids.kind_of(name) != ids.USER:
-            raise Misuse("there is no such chat")
-        return self.client.conversation(name)
+        """The chat with a person, by id or account, or else a chat that is shown under this title.
+
+        An account goes before a title: anybody may make a group that is called like a friend.
+        """
+        if name.startswith("@") and len(name) > 1:
+            return self.client.conversation(name[1:])
+        known = self.client.conversations()
+        if ids.is_id(name):
+            if ids.kind_of(name) != ids.USER and all(c.id != name for c in known):
+                raise Misuse("there is no such chat")
+            return self.client.conversation(name)
+        user = ids.user_id(name)
+        if self.client.known_name(user) or any(c.peer == user for c in known if not c.is_group):
+            return self.client.conversation(name)
+        titled = [c for c in known if self.title_of(c).casefold() == name.casefold()]
+        titled = titled or [c for c in known if c.is_group and f"#{self.title_of(c)}".casefold() == name.casefold()]
+        if len(titled) > 1:
+            raise Misuse(f"several chats are called so; /to ID opens one: {', '.join(c.id for c in titled)}")
+        return titled[0] if titled else self.client.conversation(name)
 
     async def settle(self) -> None:
         """On a device that was never here: waits a little for the list of chats, for a name may be a group's."""
@@ -348,9 +356,22 @@ async def _who(room: Room, words: list[str]) -> None:
         room.say(f"you and {room.title_of(room.current)} ({room.current.peer})")
         return
     members = room.members[room.current.id] = await room.current.members()
-    for member in members:
-        role = "" if member.role == "member" else f" · {member.role}"
-        room.say(f"{room.name_of(member.user)}{role} ({member.user})")
+    await room.client.learn_names([m.user for m in members if m.user != room.client.user], WHO_WAIT_S)
+    listed = sorted((ROLES.get(m.role, 2), room.name_of(m.user).casefold(), room.name_of(m.user), m) for m in members)
+    begin = " ".join(words).casefold()
+    found = [(name, m) for _, folded, name, m in listed if folded.startswith(begin)]
+    if len(found) <= WHO_LINES_MAX:
+        for name, m in found:
+            room.say(f"{name}{_role(m)} ({m.user})")
+    else:
+        room.say(f"{len(found)} members: {', '.join(f'{name}{_role(m)}' for name, m in found)}")
+        room.say("/who NAME shows those whose name begins so, with their ids")
+    if not found:
+        raise Misuse("there is nobody whose name begins so")
+
+
+def _role(member: MemberInfo) -> str:
+    return "" if member.role == "member" else f" · {member.role}"
 
 
 async def _list(room: Room, words: list[str]) -> None:
@@ -363,8 +384,15 @@ async def _list(room: Room, words: list[str]) -> None:
 
 
 async def _help(room: Room, words: list[str]) -> None:
-    for line in HELP.splitlines():
+    for line in (HELP + room.keys).splitlines():
         room.say(line)
+
+
+async def _reconnect(room: Room, words: list[str]) -> None:
+    if room.client.state in ("waiting", "closed", "idle"):
+        room.client.connect()
+    else:
+        room.say("the connection is there")
 
 
 async def _quit(room: Room, words: list[str]) -> None:
@@ -379,7 +407,8 @@ COMMANDS = {
     "remove": Command("/remove NAME…", _remove, 1),
     "leave": Command("/leave", _leave),
     "title": Command("/title TEXT", _title, 1),
-    "who": Command("/who", _who),
+    "who": Command("/who [NAME]", _who),
+    "reconnect": Command("/reconnect", _reconnect),
     "list": Command("/list", _list),
     "help": Command("/help", _help),
     "quit": Command("/quit", _quit),

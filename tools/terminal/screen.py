@@ -23,8 +23,8 @@ from prompt_toolkit.output import Output
 from prompt_toolkit.styles import Style
 
 from tools.terminal.panes import ChatPane, ListPane
-from tools.terminal.room import COMMANDS, Room, known_names
-from tools.terminal.text import pad, shorten
+from tools.terminal.room import COMMANDS, KEYS, Room, known_names
+from tools.terminal.text import clean, connection, pad, shorten
 
 LIST_COLUMNS = 26
 NARROW_COLUMNS = 64
@@ -52,14 +52,6 @@ STYLE = Style.from_dict(
         "name5": "bold fg:ansired",
     }
 )
-STATES = {
-    "idle": "○ offline",
-    "connecting": "◌ connecting…",
-    "syncing": "◐ catching up…",
-    "live": "● online",
-    "waiting": "◌ no connection",
-    "closed": "✗ closed",
-}
 
 
 class _Names(Completer):
@@ -87,9 +79,10 @@ class Screen:
         self._client = client
         self._name = name
         self._notes: list[str] = []
-        self.room = Room(client, self._note, self._redraw)
+        self.room = Room(client, self._note, self._redraw, f"\n{KEYS}")
         self._drafts: dict[str, str] = {}
         self._shown_id = ""
+        self._unread = -1
         self._tasks: set[asyncio.Task[None]] = set()
         self._buffer = Buffer(multiline=True, completer=_Names(client), complete_while_typing=False)
         self._chat = ChatPane(self.room, self._notes)
@@ -102,6 +95,8 @@ class Screen:
     async def run(self, to: str | None) -> None:
         """Until the user leaves."""
         watching = asyncio.create_task(self._watch())
+        counting = asyncio.create_task(self._count_down())
+        self._tell_title()
         if to is not None:
             self._do(self.room.line(f"/to {to}"))
         else:
@@ -110,12 +105,29 @@ class Screen:
             await self.app.run_async(handle_sigint=False)
         finally:
             watching.cancel()
-            await asyncio.wait([watching, *self._tasks])
+            counting.cancel()
+            self.app.output.clear_title()
+            await asyncio.wait([watching, counting, *self._tasks])
             await self.room.stop()
 
     async def _watch(self) -> None:
         async for event in self._client.events():
             self.room.on_event(event)
+            self._tell_title()
+
+    async def _count_down(self) -> None:
+        """The banner says how long it still waits."""
+        while True:
+            await asyncio.sleep(1.0)
+            if self._client.state != "live":
+                self.app.invalidate()
+
+    def _tell_title(self) -> None:
+        """The terminal's own title, for whoever looks at another window: how much is unread."""
+        unread = sum(c.unread for c in self._client.conversations())
+        if unread != self._unread:
+            self._unread = unread
+            self.app.output.set_title(f"({unread}) {self._name} · Homing" if unread else f"{self._name} · Homing")
 
     def _note(self, text: str) -> None:
         self._notes.append(text)
@@ -160,13 +172,11 @@ class Screen:
 
     def _banner(self) -> StyleAndTextTuples:
         columns = self.app.output.get_size().columns
-        state = STATES[self._client.state]
+        state = connection(self._client.state, clean(self._client.reason, newlines=False), self._client.retry_in_s)
         queued = len(self._client.outbox())
         if queued and self._client.state != "live":
             state += f" · {queued} waiting to be sent"
-        if self._client.reason and self._client.state in ("waiting", "closed"):
-            state += f" · {self._client.reason}"
-        state = shorten(state, max(12, columns - 24))
+        state = shorten(state, max(12, columns - 12 - len(self._name)))
         left = pad(f" Homing · {self._name}", max(0, columns - len(state) - 2))
         style = "class:banner.live" if self._client.state == "live" else "class:banner.trouble"
         return [("class:banner", left), (style, f" {state} ")]
@@ -188,7 +198,7 @@ class Screen:
         @keys.add("enter")
         def _send(event: KeyPressEvent) -> None:
             text = self._buffer.text
-            self._buffer.reset()
+            self._buffer.reset(append_to_history=True)
             self._notes.clear()
             self._chat.scroll = 0
             self._do(self.room.line(text))

@@ -21,6 +21,8 @@ Piece: TypeAlias = tuple[str, str]
 Line: TypeAlias = list[Piece]
 NameOf: TypeAlias = Callable[[str], str]
 COLOURS = 6
+NAMES_SHOWN_MAX = 5
+"""A group of a thousand is not listed in the line that says that it was made."""
 _OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -112,8 +114,55 @@ def clock(ts: int) -> str:
     return datetime.fromtimestamp(ts / 1000).strftime("%H:%M")
 
 
-def day(ts: int) -> str:
-    return datetime.fromtimestamp(ts / 1000).strftime("%a %d %b %Y")
+def day(ts: int, now: float | None = None) -> str:
+    """`Today`, `Yesterday`, or a date. `now`: seconds since 1970, if nearness is to be told."""
+    date = datetime.fromtimestamp(ts / 1000)
+    if now is not None:
+        days = (datetime.fromtimestamp(now).date() - date.date()).days
+        if days in (0, 1):
+            return ("Today", "Yesterday")[days]
+    return date.strftime("%a %d %b %Y")
+
+
+def when(ts: int, now: float) -> str:
+    """A time for the list, short: of today the clock, of this week the day, else the date."""
+    date = datetime.fromtimestamp(ts / 1000)
+    days = (datetime.fromtimestamp(now).date() - date.date()).days
+    return date.strftime("%H:%M" if days < 1 else "%a" if days < 7 else "%d %b" if days < 300 else "%b %Y")
+
+
+REASONS = {
+    "going_away": "this node is being stopped",
+    "home_lost": "a node has gone away",
+    "overloaded": "the server is full",
+    "slow_reader": "too much came at once",
+    "session_replaced": "another terminal is using this device name (see --device)",
+    "no pong": "the server does not answer",
+    "no welcome": "the server does not answer",
+    "token_invalid": "the token is not valid here",
+    "token_expired": "the token is too old",
+    "device_revoked": "this device was signed out",
+}
+
+
+def connection(state: str, reason: str, retry_in_s: float | None) -> str:
+    """The connection in words, without the queue."""
+    said = STATES[state]
+    if state in ("waiting", "closed") and reason:
+        said += f" · {REASONS.get(reason, reason)}"
+    if retry_in_s is not None and retry_in_s >= 1:
+        said += f" · again in {retry_in_s:.0f} s (/reconnect)"
+    return said
+
+
+STATES = {
+    "idle": "○ offline",
+    "connecting": "◌ connecting…",
+    "syncing": "◐ catching up…",
+    "live": "● online",
+    "waiting": "◌ no connection",
+    "closed": "✗ closed",
+}
 
 
 def colour_of(user: str) -> str:
@@ -124,12 +173,11 @@ def told(entry: Entry, name_of: NameOf) -> str:
     """What a group's own entry says, "" for a message."""
     if not entry.type.startswith("group."):
         return ""
-    try:
-        body = msgspec.json.decode(entry.body or "{}", type=_GroupBody)
-    except msgspec.MsgspecError:
-        body = _GroupBody()
+    body = _body(entry)
     who = name_of(entry.sender)
-    others = ", ".join(name_of(m) for m in body.members) or "nobody"
+    others = ", ".join(name_of(m) for m in body.members[:NAMES_SHOWN_MAX]) or "nobody"
+    if len(body.members) > NAMES_SHOWN_MAX:
+        others += f" and {len(body.members) - NAMES_SHOWN_MAX:,} others"
     title = clean(body.title, newlines=False)
     match entry.type:
         case "group.create":
@@ -145,6 +193,18 @@ def told(entry: Entry, name_of: NameOf) -> str:
         case "group.role":
             return f"{who} made {others} {body.role}"
     return f"{who}: {entry.type}"
+
+
+def members_of(entry: Entry) -> list[str]:
+    """Whom a group's own entry speaks of."""
+    return _body(entry).members if entry.type.startswith("group.") else []
+
+
+def _body(entry: Entry) -> _GroupBody:
+    try:
+        return msgspec.json.decode(entry.body or "{}", type=_GroupBody)
+    except msgspec.MsgspecError:
+        return _GroupBody()
 
 
 def summary(entry: Entry | None, name_of: NameOf) -> str:

@@ -1,0 +1,170 @@
+"""What the REST interface takes and gives, as structs; ``docs/rest.md`` describes it.
+
+Ids and times are those of the protocol: 32 hexadecimal digits, cluster time in ms since 1970. Unknown fields are ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+NAME_CHARS_MAX = 64
+ABOUT_CHARS_MAX = 500
+PASSWORD_CHARS_MIN = 8
+PASSWORD_CHARS_MAX = 256
+
+Handle: TypeAlias = Annotated[
+    str, Meta(max_length=64, description="3 to 32 letters, digits, dots, dashes and underscores; case is ignored")
+]
+Password: TypeAlias = Annotated[str, Meta(max_length=PASSWORD_CHARS_MAX, description="at least 8 characters")]
+Name: TypeAlias = Annotated[str, Meta(max_length=NAME_CHARS_MAX, description="without control characters")]
+About: TypeAlias = Annotated[str, Meta(max_length=ABOUT_CHARS_MAX, description="without control characters but line feeds")]
+RefreshTokenText: TypeAlias = Annotated[str, Meta(max_length=128)]
+Audience: TypeAlias = Literal["everyone", "contacts", "nobody"]
+
+
+class Problem(Struct, kw_only=True, omit_defaults=True):
+    """Every refusal (RFC 9457), as ``application/problem+json``."""
+
+    type: str
+    title: str
+    """The code's name; it never changes."""
+    status: int
+    detail: str
+    """For people; may change."""
+    code: int
+    """Its thousands say what to do, see ``homing.codes``."""
+    field: str | None = None
+    """What is wrong, where one field or parameter is."""
+    retry_after_ms: int | None = None
+
+
+class Register(Struct, kw_only=True):
+    """Makes an account and signs its first device in."""
+
+    handle: Handle
+    password: Password
+    name: Name = ""
+    """How others see it; the handle if empty."""
+    device_name: Name = ""
+
+
+class SignIn(Struct, kw_only=True):
+    """Signs a new device in."""
+
+    handle: Handle
+    password: Password
+    device_name: Name = ""
+
+
+class Renew(Struct, kw_only=True):
+    """Takes a refresh token, which counts once, for a new session."""
+
+    refresh_token: RefreshTokenText
+
+
+class Session(Struct, kw_only=True):
+    """A signed-in device and its tokens."""
+
+    user: str
+    handle: str
+    name: str
+    device: str
+    access_token: str
+    """For the WebSocket's hello and, as bearer token, for this interface."""
+    access_expires_s: int
+    """Seconds from now."""
+    refresh_token: str
+    refresh_expires_s: int
+
+
+class Ticket(Struct, kw_only=True):
+    """What a browser's hello may carry instead of the access token."""
+
+    ticket: str
+    expires_s: int
+
+
+class Me(Struct, kw_only=True):
+    """The caller's own account."""
+
+    user: str
+    handle: str
+    name: str
+    about: str
+    created_ts: int
+
+
+class MeChange(Struct, kw_only=True):
+    """What is left out stays."""
+
+    name: Name | UnsetType = UNSET
+    about: About | UnsetType = UNSET
+
+
+class Person(Struct, kw_only=True):
+    """An account as others see it."""
+
+    user: str
+    handle: str
+    name: str
+    about: str
+
+
+class UserQuery(Struct, kw_only=True):
+    handle: Handle
+
+
+class Device(Struct, kw_only=True):
+    device: str
+    name: str
+    created_ts: int
+    seen_ts: int
+    """When it last got a token."""
+    current: bool
+    """Whether the request came from it."""
+
+
+class Devices(Struct, kw_only=True):
+    devices: list[Device]
+
+
+class DeviceChange(Struct, kw_only=True):
+    name: Name
+
+
+class Contact(Struct, kw_only=True):
+    user: str
+    name: str
+    """What the owner of the address book calls him."""
+    created_ts: int
+
+
+class ContactChange(Struct, kw_only=True):
+    name: Name = ""
+
+
+class Contacts(Struct, kw_only=True):
+    contacts: list[Contact]
+    next: str | None
+    """``after`` of the next page; None: this is the last."""
+
+
+class ContactsQuery(Struct, kw_only=True):
+    after: Annotated[str, Meta(max_length=32)] = ""
+    limit: Annotated[int, Meta(ge=1, le=500)] = 100
+
+
+class Privacy(Struct, kw_only=True):
+    """Who may see what; whoever hides something does not see it of others."""
+
+    last_seen: Audience
+    online: Audience
+
+
+class PrivacyChange(Struct, kw_only=True):
+    """What is left out stays."""
+
+    last_seen: Audience | UnsetType = UNSET
+    online: Audience | UnsetType = UNSET
