@@ -19,7 +19,7 @@ from tools.report import command_path
 from tools.simulation.cluster import RULES
 from tools.simulation.history import History, Result
 from tools.simulation.history import run as run_history
-from tools.simulation.profiles import PROFILES
+from tools.simulation.profiles import BY_NAME, PROFILES
 from tools.simulation.story import Story, Subject
 
 SCHEMA = "homing.simulate/1"
@@ -46,9 +46,9 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(RULES))
         return 0
     if args.profile == "list":
-        print("\n".join(profile.name for profile in PROFILES))
+        print("\n".join(profile.name for profile in (*PROFILES, *BY_NAME)))
         return 0
-    if args.profile and args.profile not in {profile.name for profile in PROFILES}:
+    if args.profile and args.profile not in {profile.name for profile in (*PROFILES, *BY_NAME)}:
         raise CommandError(f"there is no profile {args.profile!r}; `--profile list` lists them", 2)
     if args.broken and args.broken not in RULES:
         raise CommandError(f"there is no rule {args.broken!r}; `--break list` lists them", 2)

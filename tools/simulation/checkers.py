@@ -90,6 +90,8 @@ class Checkers(Watcher):
     # ------------------------------------------------------------ what devices are told
 
     def on_frame(self, device: SimDevice, frame: p.ServerFrame) -> None:
+        if wrong := self.cluster.revocations.judge(self, device, frame):
+            raise Violation("P8", wrong)
         match frame:
             case p.Message(entry=entry):
                 self._learn(device, entry)
@@ -219,7 +221,7 @@ class Checkers(Watcher):
 
     # ------------------------------------------------------------ P2
 
-    def _bound_s(self) -> float:
+    def bound_s(self) -> float:
         return (
             LEASE_S + LOOK_S + self.margin_s + 20 * self.cluster.network.weather.drop + max(self.cluster.network.slow.values(), default=0.0)
         )
@@ -233,7 +235,7 @@ class Checkers(Watcher):
                 self._look_later(key, device, socket, self.world.now)
 
     def _look_later(self, key: EntryKey, device: SimDevice, socket: Socket, since: float) -> None:
-        self.world.at(since + self._bound_s(), lambda: self._look(key, device, socket))
+        self.world.at(since + self.bound_s(), lambda: self._look(key, device, socket))
 
     def _look(self, key: EntryKey, device: SimDevice, socket: Socket) -> None:
         if (
@@ -243,11 +245,11 @@ class Checkers(Watcher):
             or socket.node.starts != socket.node_start
         ):
             return
-        if not socket.node.up or not device.up:
+        if not socket.node.up or not device.up or device.name in self.cluster.revocations.by_name:
             return
         undisturbed = self.undisturbed_since(device, socket)
-        if undisturbed + self._bound_s() > self.world.now:
-            return self._look_later(key, device, socket, max(undisturbed, self.world.now - self._bound_s() + 0.5))
+        if undisturbed + self.bound_s() > self.world.now:
+            return self._look_later(key, device, socket, max(undisturbed, self.world.now - self.bound_s() + 0.5))
         if self.belonging(key[0]).sees(device.user, key[1]):
             raise Violation("P2", f"{device.name} was live when {key[0]}.{key[1]} was sent, and has not got it by {self.world.now:.3f}")
 
@@ -302,5 +304,5 @@ class Checkers(Watcher):
                 if have > most:
                     raise Violation("P7", f"{have} {what} at {node.name}, {most} are allowed")
         for mailbox in core.mailboxes.values():
-            if len(mailbox.sessions) > limits.sessions_per_user_max or len(mailbox.unstored) > limits.unstored_marks_max:
+            if len(mailbox.sessions) > limits.sessions_per_user_max or len(mailbox.marks.unstored) > limits.unstored_marks_max:
                 raise Violation("P7", f"a mailbox at {node.name} is past its bounds")

@@ -13,6 +13,7 @@ from tools.simulation import settings, tables
 from tools.simulation.device import SimDevice
 from tools.simulation.directory import Database, SimDirectory
 from tools.simulation.node import SimNode
+from tools.simulation.revocation import Revocations
 from tools.simulation.settings import CLIENT, CORE, MESH, STORAGE_CLIENT, TIGHT, WORKER
 from tools.simulation.store import SimStore
 from tools.simulation.worker import SimWorker
@@ -99,6 +100,7 @@ class Cluster:
                 device = SimDevice(world, f"{'abcdefgh'[i]}{k + 1}", user, self.nodes, CLIENT, size.encoded)
                 device.numbered_by(lambda: next(numbers))
                 self.devices.append(device)
+        self.revocations = Revocations(self)
 
     def _user(self, i: int) -> str:
         """A user at home on any node: ids are as if made from a name."""

@@ -162,6 +162,12 @@ class Nemesis:
             device.crash(lose_writes)
             self.world.after(away_s, device.start)
 
+    def revoke(self, device: SimDevice) -> None:
+        """It is lost or stolen, and its user says so."""
+        if self.cluster.revocations.can(device):
+            self._note(f"{device.name} is revoked")
+            self.cluster.revocations.revoke(device)
+
     # ------------------------------------------------------------ the end
 
     def heal(self) -> None:
@@ -184,7 +190,7 @@ class Nemesis:
             process.resume()
             if not (isinstance(process, SimNode) and process.starts == 0):
                 process.start()
-        for device in cluster.devices:
+        for device in [*cluster.devices, *(revoked.device for revoked in cluster.revocations.by_name.values())]:
             device.plug_in()
             device.resume()
             device.start()

@@ -178,6 +178,12 @@ class SimNode(MeshProcess):
         who = Identity(device.user, device.name, device.name)
         self.core.open(socket.number, who, int(frame.cursor or 0), frame.have, heartbeat_ms, now)
 
+    def revoke(self, user: str, device: str, done: Callable[[codes.Code | None], None]) -> None:
+        """An operator or the user himself asks this node for it."""
+        self.core.revoke(user, device, done, self.clock())
+        self.after_step(self)
+        self.settle()
+
     def _drop(self, socket: Socket, code: int, reason: str) -> None:
         if self.sockets.pop(socket.number, None) is not None:
             socket.close_at_node(code, reason)

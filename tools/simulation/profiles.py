@@ -301,6 +301,21 @@ def _moves(nemesis: Nemesis, end: float) -> None:
         nemesis.at(at, partial(_mishap, nemesis))
 
 
+# ---------------------------------------------------------------- devices that are revoked among mishaps
+
+
+def _revoked(nemesis: Nemesis, end: float) -> None:
+    """Homes move by plan and by death while devices are revoked."""
+    r, c = nemesis.random, nemesis.cluster
+    nemesis.disk(Disk(slow=0.3, slow_s=0.8), end)
+    for at in _times(nemesis, _some(r, 1, 4), end, begin=2.5):
+        nemesis.at(at, lambda: nemesis.revoke(r.choice(c.devices)))
+        home = r.choice(c.nodes)
+        act = partial(nemesis.drain, home, 1.0) if r.random() < 0.4 else partial(_mishap, nemesis)
+        nemesis.at(at + r.uniform(-0.3, 0.5), act)
+    _planned(nemesis, end)
+
+
 # ---------------------------------------------------------------- a few mishaps: bounds that are reached, questions
 
 
@@ -355,5 +370,9 @@ def of_seed(seed: int) -> Profile:
     return PROFILES[seed % len(PROFILES)]
 
 
+BY_NAME = (Profile("revoked", _size(spare_nodes=1, devices=(2, 3)), _work(end=12.0), _revoked),)
+"""Kinds that no seed picks: a profile more would make every seed another history."""
+
+
 def named(name: str) -> Profile:
-    return next(profile for profile in PROFILES if profile.name == name)
+    return next(profile for profile in (*PROFILES, *BY_NAME) if profile.name == name)

@@ -85,6 +85,8 @@ class Verdict:
             for conversation in self.logs:
                 if missing := self._missing(device, conversation, closed):
                     return missing
+        if text := self.cluster.revocations.unrest():
+            return Violation("P8", text)
         return self._marks_unrest() or self._index_unrest()
 
     def _missing(self, device: SimDevice, conversation: str, closed: bool) -> Violation | None:
