@@ -31,7 +31,7 @@ Key = tuple[str | int, ...]
 
 def is_fenced(row: Row) -> bool:
     """Whether the cell row decides about this row's outcome."""
-    return isinstance(row, EntryRow | LogRow)
+    return isinstance(row, EntryRow | LogRow | ReceiptsRow)
 
 
 def row_key(row: Row) -> Key:

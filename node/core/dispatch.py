@@ -43,7 +43,7 @@ def actor_handlers(node: NodeCore) -> Hands:
         # Asked again of the next home, once the table names it.
         f.Attach: lambda x, src: None if node.moves.letting_go else node.on_mailbox(x.user, lambda m: m.on_attach(x, src)),
         f.Detach: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_detach((src, x.session)), make=False),
-        f.MarkFrom: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_mark(x, src)),
+        f.MarkFrom: node.reports.on_mark_from,
         f.AskCursor: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_ask_cursor(x, src)),
         f.AskHeads: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_ask_heads(x, src)),
         f.AskPerson: node.people.on_ask,

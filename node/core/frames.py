@@ -128,6 +128,8 @@ class MarkReport(_F, tag=11, frozen=True):
     marks: tuple[tuple[str, int, int], ...]
     urgent: bool = False
     """Store them now: the mailbox is about to move."""
+    tell: tuple[str, ...] = ()
+    """Users with several devices: these are told at once what was accepted of a read mark, by a ``MarksMoved`` to its own mailbox."""
 
 
 class MarkStored(_F, tag=12, frozen=True):

@@ -5,7 +5,7 @@ and are the homes of the candidates asked for heads; what they say is streamed, 
 
 Laws:
     * Attach first, then ask (P2).
-    * A cursor never passes a mark that is not stored yet (P5): ``cursor`` is the time of the oldest of these, or now.
+    * A cursor never passes a mark that is not stored yet (P5): ``own_marks.py`` knows the oldest.
     * The copy of the index in memory is used only while the table is the one under which it was read, and this mailbox has been the home
       ever since: every entry said meanwhile came by here.
 """
@@ -35,6 +35,7 @@ from node.core.frames import (
     SentOut,
     SyncedOut,
 )
+from node.core.own_marks import OwnMarks
 from storage.store import Answer, EntryRow, IndexLoaded, LoadIndex, Outcome, UserRow
 
 if TYPE_CHECKING:
@@ -71,15 +72,6 @@ class Session(Struct):
     """What was said since the attachment, while it is not known yet whether the device is revoked; None: it is let in."""
 
 
-class Unstored(Struct):
-    """A mark that its conversation has not stored yet."""
-
-    delivered: int
-    read: int
-    since: int
-    """Cluster time, ms, of the first report that is not stored."""
-
-
 class Mailbox:
     """One user at home here."""
 
@@ -97,14 +89,11 @@ class Mailbox:
         self.revoked: set[str] = set()
         self.revoking: dict[str, dict[str, int]] = {}
         """Devices whose revocation is not durable yet → who waits for it, under which number."""
-        self.unstored: dict[str, Unstored] = {}
+        self.marks = OwnMarks(services, user)
         self.syncs: dict[int, Sync] = {}
         self.n = 0
         self.idle_since = services.now
         self.closed = False
-        self.frozen = False
-        self.waiting: list[tuple[MarkFrom, str, int]] = []
-        """Marks that came while the mailbox is about to move, with their edge and cluster time."""
 
     # -------------------------------------------------------------- sessions
 
@@ -257,7 +246,7 @@ class Mailbox:
         """Owners have changed: what was asked of an old one is asked of the new one, marks are reported to it."""
         for sync in list(self.syncs.values()):
             self.ask_again(sync)
-        self.report_again()
+        self.marks.report_all()
 
     def on_head(self, frame: HeadAnswer, home: str) -> None:
         sync = self.syncs.get(frame.n)
@@ -285,7 +274,7 @@ class Mailbox:
             self.sessions[sync.key] = Session("", sync.cursor)
         if sync.heads or sync.more:
             self._send(sync.key, HeadsOut(session, tuple(sync.heads), "", sync.more))
-        cursor, marks_ms = self._cursor(sync.cursor)
+        cursor, marks_ms = self.marks.cursor(sync.cursor)
         self._send(sync.key, SyncedOut(session, cursor, marks_ms))
 
     def _full_page(self, sync: Sync) -> int:
@@ -345,17 +334,14 @@ class Mailbox:
 
     def on_marks_moved(self, frame: MarksMoved) -> None:
         self._touch(frame.conversation)
-        self._tell_marks(frame.conversation, frame.marks)
+        for edge, sessions in self._by_edge().items():
+            self._send_all(edge, sessions, MarksOut(frame.conversation, frame.marks, tuple(sessions)))
 
-    def _tell_marks(self, conversation: str, marks: tuple[tuple[str, int, int], ...], but: SessionKey | None = None) -> None:
-        for edge, sessions in self._by_edge(but).items():
-            self._send_all(edge, sessions, MarksOut(conversation, marks, tuple(sessions)))
-
-    def _by_edge(self, but: SessionKey | None = None) -> dict[str, list[int]]:
+    def _by_edge(self) -> dict[str, list[int]]:
         """The sessions' numbers, by the process that holds them."""
         found: dict[str, list[int]] = {}
         for key, session in self.sessions.items():
-            if key != but and session.held is None:
+            if session.held is None:
                 found.setdefault(key[0], []).append(key[1])
         return found
 
@@ -380,66 +366,20 @@ class Mailbox:
     # -------------------------------------------------------------- marks and cursor
 
     def on_mark(self, frame: MarkFrom, edge: str) -> None:
-        """A device's ack or read: kept until the conversation's home has stored it; the user's other devices hear of a read at once."""
-        most = self.sv.limits.unstored_marks_max
-        if self.frozen and len(self.waiting) < most:
-            self.waiting.append((frame, edge, self.sv.time_ms()))
-            return
-        mark = self.unstored.get(frame.conversation)
-        if self.frozen or (mark is None and len(self.unstored) >= most):
+        """A device's ack or read: kept until the conversation's home has stored it."""
+        if not self.marks.take(frame, edge, len(self.sessions) > 1) and (edge, frame.session) in self.sessions:
             # A device repeats at its next hello what the last cursors did not cover: so it is asked for one (P5, P7).
-            if (edge, frame.session) in self.sessions:
-                self._drop((edge, frame.session), "overloaded")
-            return
-        if mark is None:
-            mark = self.unstored[frame.conversation] = Unstored(0, 0, self.sv.time_ms())
-        elif frame.delivered <= mark.delivered and frame.read <= mark.read:
-            return
-        mark.delivered = max(mark.delivered, frame.delivered, frame.read)
-        mark.read = max(mark.read, frame.read)
-        self._report(frame.conversation, mark)
-        if frame.read and len(self.sessions) > 1:
-            self._tell_marks(frame.conversation, ((self.user, mark.delivered, mark.read),), (edge, frame.session))
-
-    def _report(self, conversation: str, mark: Unstored) -> None:
-        self.sv.report_mark(conversation, self.user, mark.delivered, mark.read)
-
-    def report(self, conversation: str) -> None:
-        """Says again how far the user got in a conversation, if that is not stored yet."""
-        mark = self.unstored.get(conversation)
-        if mark is not None:
-            self._report(conversation, mark)
-
-    def freeze(self) -> bool:
-        """The mailbox is about to move: its marks have to be durable first, for its successor does not know them, and its cursors would
-        pass them. Those that come meanwhile wait. True when none are left."""
-        self.frozen = True
-        for conversation, mark in self.unstored.items():
-            self.sv.report_mark(conversation, self.user, mark.delivered, mark.read, True)
-        return not self.unstored
+            self._drop((edge, frame.session), "overloaded")
 
     def unfreeze(self) -> None:
         """The move is taken back."""
-        self.frozen = False
-        waiting, self.waiting = self.waiting, []
-        for frame, edge, _ in waiting:
+        for frame, edge, _ in self.marks.unfreeze():
             self.on_mark(frame, edge)
 
     def close(self) -> None:
-        """The user is at home elsewhere: marks that waited go there."""
+        """The user is at home elsewhere."""
         self.closed = True
-        home = self.sv.owner_of(self.user)
-        for frame, _, _ in self.waiting:
-            self.sv.send(home, frame)
-
-    def report_again(self) -> None:
-        for conversation in self.unstored:
-            self.report(conversation)
-
-    def on_mark_stored(self, conversation: str, delivered: int, read: int) -> None:
-        mark = self.unstored.get(conversation)
-        if mark is not None and mark.delivered <= delivered and mark.read <= read:
-            del self.unstored[conversation]
+        self.marks.close()
 
     def on_ask_cursor(self, frame: AskCursor, edge: str) -> None:
         key = (edge, frame.session)
@@ -450,19 +390,12 @@ class Mailbox:
             # What came before this cursor is not listed yet: a sign of life without a cursor.
             self._send(key, CursorAnswer(frame.session, 0, 0))
             return
-        cursor, marks_ms = self._cursor(self.sv.time_ms())
+        cursor, marks_ms = self.marks.cursor(self.sv.time_ms())
         self._send(key, CursorAnswer(frame.session, cursor, marks_ms))
-
-    def _cursor(self, at: int) -> tuple[int, int]:
-        """A cursor that passes no unstored mark, and how far back marks are to be repeated."""
-        oldest = min((mark.since for mark in self.unstored.values()), default=self.waiting[0][2] if self.waiting else None)
-        if oldest is None:
-            return at, 0
-        return min(at, oldest), max(0, self.sv.time_ms() - oldest)
 
     def is_idle(self) -> bool:
         idle = self.sv.now - self.idle_since >= self.sv.limits.mailbox_idle_s
-        return not (self.sessions or self.unstored or self.loading or self.syncs or self.revoking) and idle
+        return not (self.sessions or self.marks.unstored or self.loading or self.syncs or self.revoking) and idle
 
 
 def _weight(head: HeadAnswer) -> int:

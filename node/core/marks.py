@@ -20,8 +20,8 @@ class Marks:
         self.stored: dict[str, MarkTuple] = {}
         self.count = 0
         self.dirty_since: float | None = None
-        self.waiting: set[str] = set()
-        """Users whose mailbox has to hear that their marks are stored."""
+        self.waiting: dict[str, tuple[int, int]] = {}
+        """Users whose mailbox has to hear that their marks are stored → (delivered, read) as it told them, perhaps above the head."""
         self.writing: dict[str, MarkTuple] | None = None
 
     def load(self, row: ReceiptsRow | None, term: int) -> None:
@@ -56,10 +56,9 @@ class Marks:
         self.dirty_since = None
         return ReceiptsRow(conversation, term, self.count, tuple((u, d, r, o) for u, (d, r, o) in self.writing.items()))
 
-    def written(self) -> list[str]:
-        """The row is durable; returns the users whose mailbox waits to hear it, and whose marks have not moved since."""
+    def written(self) -> list[tuple[str, int, int]]:
+        """The row is durable; returns the marks whose mailbox waits to hear it, as it told them, and which have not moved since."""
         if self.writing is not None:
             self.stored, self.writing = self.writing, None
         told = [user for user in sorted(self.waiting) if self.is_stored(user)]
-        self.waiting.difference_update(told)
-        return told
+        return [(user, *self.waiting.pop(user)) for user in told]

@@ -62,7 +62,7 @@ class Moves:
             return
         inside = [c for id_, c in self.node.conversations.items() if slot_of(id_) in slots]
         resting = self._freeze(inside)
-        stored = [mailbox.freeze() for user, mailbox in self.node.mailboxes.items() if slot_of(user) in slots]
+        stored = [mailbox.marks.freeze() for user, mailbox in self.node.mailboxes.items() if slot_of(user) in slots]
         if resting and all(stored):
             for conversation in inside:
                 conversation.seal()

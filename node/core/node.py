@@ -392,6 +392,7 @@ class NodeCore:
         self._close_lost(table)
         for conversation in list(self.conversations.values()):
             conversation.on_table()
+        self.reports.on_table()
         for mailbox in list(self.mailboxes.values()):
             for incarnation in sorted(gone):
                 mailbox.drop_edge(incarnation)

@@ -8,6 +8,7 @@ Laws:
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from homing.ids import DIRECT, kind_of
@@ -40,9 +41,12 @@ class Receipts:
         if frame.urgent:
             self.hurried = True
             self.store_now()
+        for user in frame.tell:
+            self.cv.index.when_allowed(partial(self._tell_own, user, source))
 
     def _take(self, user: str, told_delivered: int, told_read: int) -> bool:
-        """Takes one member's report in; True when there is no reason to repeat it."""
+        """Takes one member's report in; True when there is no reason to repeat it: what counts of it is stored. A mark above the head is
+        a client's mistake, and moves no further than the head."""
         cv = self.cv
         window = cv.roster.window(user, cv.head)
         if window is None:
@@ -52,15 +56,15 @@ class Receipts:
         moved = cv.marks.move(user, delivered, read, self._ordinal_at(read), cv.sv.now, backward=not cv.sv.rules.mark_max)
         if not moved and cv.marks.is_stored(user):
             return True
-        cv.marks.waiting.add(user)
+        told = cv.marks.waiting.get(user, (0, 0))
+        cv.marks.waiting[user] = (max(told[0], told_delivered), max(told[1], told_read))
         self._store_later()
         if moved and not self._tell_directly(user):
             self._gather(user, before[1] if read > before[1] else before[0])
         if moved:
             what, seq = ("read mark", read) if read > before[1] else ("delivered mark", delivered)
             cv.sv.note(what, cv.id, seq, "", user)
-        # A mark above the head is a client's mistake, there is nothing to repeat it for.
-        return (delivered, read) != (told_delivered, told_read)
+        return False
 
     def _ordinal_at(self, seq: int) -> int:
         """The ordinal at ``seq``; below what memory holds it is counted back, as if no group change lay between."""
@@ -83,6 +87,10 @@ class Receipts:
         hearer = next((other for other in cv.roster.by_user if other != user), "")
         home = cv.sv.owner_of(hearer) if hearer else ""
         return bool(home) and cv.sv.send(home, MarksMoved(cv.id, (hearer,), ((user, *cv.marks.of(user)[:2]),)))
+
+    def _tell_own(self, user: str, source: str) -> None:
+        """The user's other devices hear how far he has read, as it was accepted; a frame that is lost is made good by the next head."""
+        self.cv.sv.send(source, MarksMoved(self.cv.id, (user,), ((user, *self.cv.marks.of(user)[:2]),)))
 
     def _gather(self, user: str, above: int) -> None:
         """Notes who has to hear that the marks of ``user`` moved: the senders of what they passed, or all when memory does not tell."""
@@ -154,12 +162,16 @@ class Receipts:
             cv.sv.write(cv.marks.row(cv.id, cv.term), self._on_stored, None)
 
     def _on_stored(self, outcome: Outcome, _: None) -> None:
+        cv = self.cv
+        if outcome is Outcome.FENCED:
+            return cv.sv.fenced()
         if outcome is not Outcome.STORED:
             return
-        cv = self.cv
         by_home: dict[str, list[tuple[str, int, int]]] = {}
-        for user in cv.marks.written():
-            by_home.setdefault(cv.sv.owner_of(user), []).append((user, *cv.marks.of(user)[:2]))
+        for user, delivered, read in cv.marks.written():
+            stored = cv.marks.of(user)
+            told = (user, max(stored[0], delivered), max(stored[1], read))
+            by_home.setdefault(cv.sv.owner_of(user), []).append(told)
         for home, marks in by_home.items():
             if home:
                 cv.sv.send(home, MarkStored(cv.id, tuple(marks)))

@@ -56,9 +56,9 @@ class Services(Protocol):
 
     def emit(self, effect: Effect) -> None: ...
 
-    def report_mark(self, conversation: str, user: str, delivered: int, read: int, urgent: bool = False) -> None:
+    def report_mark(self, conversation: str, user: str, delivered: int, read: int, urgent: bool = False, tell: bool = False) -> None:
         """A mark on its way to the conversation's home; those of a group are gathered with those of its other members here, unless it is
-        urgent that they are stored."""
+        urgent that they are stored. ``tell``: the user's devices hear what was accepted."""
 
     def note(self, what: str, conversation: str, seq: int, cause: str, detail: str = "") -> None:
         """A step of one message's story, see ``trace.py``."""

@@ -221,13 +221,13 @@ def test_only_fenced_rows_look_at_the_cell_row(store: Store) -> None:
     rows: list[Row] = [
         entry(1),
         LogRow(CONV, ((1, 1),)),
-        MemberRow(CONV, ALICE, 1, "owner", 1, 0),
         ReceiptsRow(CONV, 1, 1, ()),
+        MemberRow(CONV, ALICE, 1, "owner", 1, 0),
         IndexRow(ALICE, CONV, 1),
         UserRow(ALICE, 1),
         CellRow(1, (A, B)),
     ]
-    assert put(store, *rows, writer="node-3:stranger") == [Outcome.FENCED] * 2 + [Outcome.STORED] * 5
+    assert put(store, *rows, writer="node-3:stranger") == [Outcome.FENCED] * 3 + [Outcome.STORED] * 4
 
 
 def test_the_fence_is_judged_per_writer_of_one_round(store: Store) -> None:

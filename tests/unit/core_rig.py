@@ -42,6 +42,8 @@ class Rig:
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self.effects: list[Effect] = []
         self.reports: list[tuple[str, str, int, int]] = []
+        self.to_tell: list[tuple[str, str]] = []
+        """Of these the user's other devices are to hear."""
         self.ended = False
         self.store = MemoryStore()
         self.store.commit([Write(ME, CellRow(1, (ME, OTHER)))])
@@ -81,8 +83,10 @@ class Rig:
     def emit(self, effect: Effect) -> None:
         self.effects.append(effect)
 
-    def report_mark(self, conversation: str, user: str, delivered: int, read: int, urgent: bool = False) -> None:
+    def report_mark(self, conversation: str, user: str, delivered: int, read: int, urgent: bool = False, tell: bool = False) -> None:
         self.reports.append((conversation, user, delivered, read))
+        if tell:
+            self.to_tell.append((conversation, user))
 
     def note(self, what: str, conversation: str, seq: int, cause: str, detail: str = "") -> None:
         pass

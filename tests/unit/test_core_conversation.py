@@ -346,9 +346,25 @@ def test_a_busy_chat_stores_its_marks_at_most_once_a_minute(rig: Rig) -> None:
 def test_a_mark_above_the_head_is_cut_and_not_kept_repeated(rig: Rig) -> None:
     cv = rig.open_conversation()
     say(rig, cv, send())
-    cv.on_frame(MarkReport(DIRECT, ((BOB, 99, 99),)), OTHER)
+    cv.on_frame(MarkReport(DIRECT, ((BOB, 99, 99),), tell=(BOB,)), OTHER)
     assert cv.marks.of(BOB)[:2] == (1, 1)
+    own = [moved for moved in rig.frames(MarksMoved) if moved.users == (BOB,)]
+    assert [moved.marks for moved in own] == [((BOB, 1, 1),)], "his other devices hear what was accepted"
+    assert not rig.frames(MarkStored), "what counts of it is not stored yet"
+    for _ in range(4):
+        rig.pass_time(16)
+    assert rig.store_all(ReceiptsRow) == 1
     assert rig.frames(MarkStored)[0].marks == ((BOB, 99, 99),)
+    cv.on_frame(MarkReport(DIRECT, ((BOB, 99, 99),)), OTHER)
+    assert rig.frames(MarkStored)[0].marks == ((BOB, 99, 99),)
+
+
+def test_marks_of_a_home_that_was_superseded_are_not_called_stored(rig: Rig) -> None:
+    cv = rig.open_conversation()
+    say(rig, cv, send())
+    cv.on_frame(MarkReport(DIRECT, ((BOB, 1, 0),), urgent=True), OTHER)
+    rig.store_all(ReceiptsRow, Outcome.FENCED)
+    assert rig.ended and not rig.frames(MarkStored)
 
 
 def test_a_frozen_conversation_takes_marks_and_nothing_else_and_a_sealed_one_nothing(rig: Rig) -> None:

@@ -16,6 +16,7 @@ from node.core.frames import (
     HeadAnswer,
     HeadsOut,
     MarkFrom,
+    MarksMoved,
     MarksOut,
     SentOut,
     SyncedOut,
@@ -125,18 +126,64 @@ def test_a_cursor_passes_no_unstored_mark(rig: Rig) -> None:
     box.on_ask_cursor(AskCursor(BOB, 1), ME)
     (answer,) = rig.frames(CursorAnswer)
     assert answer.cursor == reported_at and answer.marks_ms == 30_000
-    box.on_mark_stored(DIRECT, 3, 0)
+    box.marks.on_stored(DIRECT, 3, 0)
     box.on_ask_cursor(AskCursor(BOB, 1), ME)
     assert rig.frames(CursorAnswer)[0].cursor == rig.time_ms()
 
 
-def test_a_read_reaches_the_users_other_devices_at_once(rig: Rig) -> None:
+def test_a_read_reaches_the_users_other_devices_as_the_conversation_accepted_it(rig: Rig) -> None:
     box = Mailbox(rig, BOB)
-    for session, device in ((1, "phone"), (2, "laptop")):
-        synced(rig, box, session=session, device=device)
-    box.on_mark(MarkFrom(BOB, 1, DIRECT, 3, 3), ME)
+    synced(rig, box)
+    box.on_mark(MarkFrom(BOB, 1, DIRECT, 1, 1), ME)
+    assert not rig.to_tell, "there is no other device"
+    synced(rig, box, session=2, device="laptop")
+    box.on_mark(MarkFrom(BOB, 1, DIRECT, 9, 0), ME)
+    assert not rig.to_tell, "only what is read concerns them"
+    box.on_mark(MarkFrom(BOB, 1, DIRECT, 9, 9), ME)
+    assert rig.to_tell == [(DIRECT, BOB)] and not rig.frames(MarksOut)
+    box.on_marks_moved(MarksMoved(DIRECT, (BOB,), ((BOB, 3, 3),)))
     (told,) = rig.frames(MarksOut)
-    assert told.sessions == (2,) and told.marks == ((BOB, 3, 3),)
+    assert told.sessions == (1, 2) and told.marks == ((BOB, 3, 3),)
+
+
+def test_a_mark_is_reported_until_it_is_stored(rig: Rig) -> None:
+    box = Mailbox(rig, BOB)
+    synced(rig, box)
+    box.on_mark(MarkFrom(BOB, 1, DIRECT, 3, 0), ME)
+    for _ in range(3):
+        rig.reports.clear()
+        rig.pass_time(90)
+        assert rig.reports == [(DIRECT, BOB, 3, 0)]
+    box.marks.on_stored(DIRECT, 3, 0)
+    rig.reports.clear()
+    rig.pass_time(90)
+    assert not rig.reports and not rig.timers
+
+
+def test_marks_that_are_stored_in_time_are_not_repeated(rig: Rig) -> None:
+    box = Mailbox(rig, BOB)
+    synced(rig, box)
+    for n in range(1, 12):
+        box.on_mark(MarkFrom(BOB, 1, DIRECT, n, 0), ME)
+        rig.pass_time(29)
+        box.marks.on_stored(DIRECT, n, 0)
+    assert rig.reports == [(DIRECT, BOB, n, 0) for n in range(1, 12)]
+
+
+def test_marks_that_waited_for_a_move_reach_the_next_home_although_it_takes_nothing_at_first(rig: Rig) -> None:
+    box = Mailbox(rig, BOB)
+    box.marks.freeze()
+    late = [MarkFrom(BOB, 1, DIRECT, 4, 0), MarkFrom(BOB, 1, DIRECT, 3, 3)]
+    for frame in late:
+        box.on_mark(frame, ME)
+    rig.homes[BOB] = "node-4:new"
+    rig.full.add("node-4:new")
+    box.close()
+    assert not rig.frames(MarkFrom)
+    rig.full.clear()
+    for again in list(rig.opening.values()):
+        again("node-4:new")
+    assert rig.frames(MarkFrom, to="node-4:new") == late
 
 
 def test_a_mailbox_that_moves_has_its_marks_stored_first_and_hands_on_what_came_meanwhile(rig: Rig) -> None:
@@ -144,12 +191,12 @@ def test_a_mailbox_that_moves_has_its_marks_stored_first_and_hands_on_what_came_
     synced(rig, box)
     box.on_mark(MarkFrom(BOB, 1, DIRECT, 3, 0), ME)
     rig.reports.clear()
-    assert not box.freeze()
+    assert not box.marks.freeze()
     assert rig.reports == [(DIRECT, BOB, 3, 0)]
     late = MarkFrom(BOB, 1, DIRECT, 4, 0)
     box.on_mark(late, ME)
-    box.on_mark_stored(DIRECT, 3, 0)
-    assert box.freeze()
+    box.marks.on_stored(DIRECT, 3, 0)
+    assert box.marks.freeze()
     box.on_ask_cursor(AskCursor(BOB, 1), ME)
     assert rig.frames(CursorAnswer)[0].cursor <= rig.time_ms()
     rig.homes[BOB] = "node-4:new"
