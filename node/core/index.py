@@ -43,10 +43,12 @@ class IndexLaw:
     def joined(self, row: EntryRow) -> None:
         """Members who are new with ``row`` have no row yet; a group that has grown large needs marked ones for all."""
         current = self.cv.roster.current()
-        if row.type == "group.create" or (row.type == "group.add" and self._is_large(len(current))):
+        if row.type == "group.create":
             self.missing.update(current)
         elif row.type == "group.add":
-            self.missing.update(json.loads(row.body)["members"])
+            new = json.loads(row.body)["members"]
+            grown = self._is_large(len(current)) and not self._is_large(len(current) - len(new))
+            self.missing.update(current if grown else new)
 
     def _is_large(self, members: int) -> bool:
         return members > self.cv.sv.limits.index_rows_members_max
@@ -92,7 +94,7 @@ class IndexLaw:
         time = cv.sv.time_ms()
         # Whoever is being removed sees that entry too, and needs a row that leads to it.
         users = {u for u, m in cv.roster.by_user.items() if not m.until_seq or m.until_seq > cv.head}
-        always = self._is_large(len(users))
+        always = self._is_large(len(cv.roster.current()))  # as ``holds`` counts: a time stands for rows of all, marks for each row alone
         if always and self.missing:
             users &= self.missing
         self.round = (time, users)
