@@ -236,11 +236,12 @@ class Client:
         return list(self.core.outbox)
 
     def user_of(self, id_or_name: str) -> str:
-        """An id as it is; a name's user id, and remembers the name for it."""
+        """An id as it is; a name's user id, and remembers the name for it, unless it is only known in another spelling."""
         if ids.is_id(id_or_name):
             return id_or_name
         user = ids.user_id(id_or_name)
-        self.remember_name(user, id_or_name)
+        if ids.user_id(self.known_name(user)) != user:
+            self.remember_name(user, id_or_name)
         return user
 
     def remember_name(self, user: str, name: str) -> None:

@@ -56,6 +56,8 @@ class Command(NamedTuple):
     usage: str
     run: Callable[[Room, list[str]], Awaitable[None]]
     words_min: int = 0
+    only_tells: bool = False
+    """What is typed after it need not wait for it."""
 
 
 class Misuse(Exception):
@@ -376,6 +378,8 @@ def _role(member: MemberInfo) -> str:
 
 async def _list(room: Room, words: list[str]) -> None:
     conversations = room.client.conversations()
+    strangers = [c.peer for c in conversations if c.peer and not room.client.known_name(c.peer)]
+    await room.client.learn_names(strangers, NAME_WAIT_S)
     for conversation in conversations:
         unread = f" · {conversation.unread} unread" if conversation.unread else ""
         room.say(f"{room.title_of(conversation)}{unread}")
@@ -407,12 +411,18 @@ COMMANDS = {
     "remove": Command("/remove NAME…", _remove, 1),
     "leave": Command("/leave", _leave),
     "title": Command("/title TEXT", _title, 1),
-    "who": Command("/who [NAME]", _who),
+    "who": Command("/who [NAME]", _who, only_tells=True),
     "reconnect": Command("/reconnect", _reconnect),
-    "list": Command("/list", _list),
-    "help": Command("/help", _help),
+    "list": Command("/list", _list, only_tells=True),
+    "help": Command("/help", _help, only_tells=True),
     "quit": Command("/quit", _quit),
 }
+
+
+def is_waited_for(text: str) -> bool:
+    """Whether a line must be done before the next one is."""
+    command = COMMANDS.get(text[1:].partition(" ")[0]) if text.startswith("/") else None
+    return command is None or not command.only_tells
 
 
 def known_names(client: Client) -> list[str]:

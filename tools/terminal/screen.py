@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 
 from homing import Client
 from prompt_toolkit.application import Application
@@ -23,13 +23,15 @@ from prompt_toolkit.output import Output
 from prompt_toolkit.styles import Style
 
 from tools.terminal.panes import ChatPane, ListPane
-from tools.terminal.room import COMMANDS, KEYS, Room, known_names
+from tools.terminal.room import COMMANDS, KEYS, Room, is_waited_for, known_names
 from tools.terminal.text import clean, connection, pad, shorten
 
 LIST_COLUMNS = 26
 NARROW_COLUMNS = 64
 """Below that the list of chats makes room for the chat."""
 NOTES_MAX = 40
+LINES_MAX = 1_000
+"""Lines that were typed (or pasted) and are not done yet."""
 STYLE = Style.from_dict(
     {
         "banner": "reverse",
@@ -84,6 +86,7 @@ class Screen:
         self._shown_id = ""
         self._unread = -1
         self._tasks: set[asyncio.Task[None]] = set()
+        self._lines: asyncio.Queue[str] = asyncio.Queue(LINES_MAX)
         self._buffer = Buffer(multiline=True, completer=_Names(client), complete_while_typing=False)
         self._chat = ChatPane(self.room, self._notes)
         self.app: Application[None] = Application(
@@ -96,19 +99,23 @@ class Screen:
         """Until the user leaves."""
         watching = asyncio.create_task(self._watch())
         counting = asyncio.create_task(self._count_down())
+        obeying = asyncio.create_task(self._obey())
         self._tell_title()
         if to is not None:
-            self._do(self.room.line(f"/to {to}"))
+            self._enter(f"/to {to}")
         else:
             self._note("/to NAME opens a chat, /group TITLE NAME… makes a group, Alt-↓ or Ctrl-N goes to the next chat, /help tells more.")
         try:
             await self.app.run_async(handle_sigint=False)
         finally:
-            watching.cancel()
-            counting.cancel()
             self.app.output.clear_title()
-            await asyncio.wait([watching, counting, *self._tasks])
+            await self._stop(watching, counting, obeying, *self._tasks)
             await self.room.stop()
+
+    async def _stop(self, *tasks: asyncio.Task[None]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
     async def _watch(self) -> None:
         async for event in self._client.events():
@@ -138,20 +145,34 @@ class Screen:
     def _redraw(self) -> None:
         current = self.room.current
         if current is not None and current.id != self._shown_id:
-            self._drafts[self._shown_id] = self._buffer.text
             self._shown_id = current.id
-            self._buffer.text = self._drafts.pop(current.id, "")
-            self._buffer.cursor_position = len(self._buffer.text)
             self._chat.scroll = 0
+            if not self._buffer.text:  # else somebody has begun to write while the chat was being opened
+                self._buffer.text = self._drafts.pop(current.id, "")
+                self._buffer.cursor_position = len(self._buffer.text)
         if self.room.is_over and self.app.is_running:
             self.app.exit()
         self.app.invalidate()
 
-    def _do(self, work: object) -> None:
-        assert asyncio.iscoroutine(work)
-        task = asyncio.ensure_future(work)
+    def _enter(self, text: str) -> None:
+        if self._lines.full():
+            self._note("✗ too much was typed before it could be done")
+        else:
+            self._lines.put_nowait(text)
+
+    async def _obey(self) -> None:
+        """Does what is typed, line by line: a message that was typed after /to must not go where one was before."""
+        while True:
+            text = await self._lines.get()
+            work = self._do(self.room.line(text))
+            if is_waited_for(text):
+                await asyncio.wait([work])
+
+    def _do(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # ------------------------------------------------------------ what is on it
 
@@ -172,10 +193,8 @@ class Screen:
 
     def _banner(self) -> StyleAndTextTuples:
         columns = self.app.output.get_size().columns
-        state = connection(self._client.state, clean(self._client.reason, newlines=False), self._client.retry_in_s)
-        queued = len(self._client.outbox())
-        if queued and self._client.state != "live":
-            state += f" · {queued} waiting to be sent"
+        client = self._client
+        state = connection(client.state, clean(client.reason, newlines=False), client.retry_in_s, len(client.outbox()))
         state = shorten(state, max(12, columns - 12 - len(self._name)))
         left = pad(f" Homing · {self._name}", max(0, columns - len(state) - 2))
         style = "class:banner.live" if self._client.state == "live" else "class:banner.trouble"
@@ -201,7 +220,7 @@ class Screen:
             self._buffer.reset(append_to_history=True)
             self._notes.clear()
             self._chat.scroll = 0
-            self._do(self.room.line(text))
+            self._enter(text)
 
         @keys.add("escape", "enter")
         def _newline(event: KeyPressEvent) -> None:
@@ -263,4 +282,7 @@ class Screen:
         neighbour = self.room.neighbour(step)
         if neighbour is not None:
             self._notes.clear()
+            if self._buffer.text:
+                self._drafts[self._shown_id] = self._buffer.text
+                self._buffer.reset()
             self._do(self.room.open(neighbour))

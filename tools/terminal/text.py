@@ -145,14 +145,16 @@ REASONS = {
 }
 
 
-def connection(state: str, reason: str, retry_in_s: float | None) -> str:
-    """The connection in words, without the queue."""
-    said = STATES[state]
-    if state in ("waiting", "closed") and reason:
-        said += f" · {REASONS.get(reason, reason)}"
+def connection(state: str, reason: str, retry_in_s: float | None, queued: int) -> str:
+    """The connection in words, what matters most first: it may be cut."""
+    said = [STATES[state]]
     if retry_in_s is not None and retry_in_s >= 1:
-        said += f" · again in {retry_in_s:.0f} s (/reconnect)"
-    return said
+        said.append(f"again in {retry_in_s:.0f} s")
+    if queued and state != "live":
+        said.append(f"{queued} waiting to be sent")
+    if state in ("waiting", "closed") and reason:
+        said.append(REASONS.get(reason, reason))
+    return " · ".join(said)
 
 
 STATES = {
