@@ -150,8 +150,7 @@ class Client:
             if not moved.done():
                 moved.set_exception(error)
                 moved.exception()
-        if self._name_waiter is not None and not self._name_waiter.done():
-            self._name_waiter.set_result(None)
+        self._wake_name_waiters()
         for stream in list(self._streams):
             stream.end()
 
@@ -323,11 +322,14 @@ class Client:
         return self._engine.people.name(user)
 
     async def learn_names(self, users: Iterable[str], wait_s: float = ANSWER_WAIT_S) -> bool:
-        """Waits until it is known what all of them (ids) are called, as far as their homes know it. False: it took longer than `wait_s`."""
+        """Waits until it is known what all of them (ids) are called, as far as their homes know it. False: that took longer than `wait_s`,
+        or the client was closed."""
         wanted = list(users)
         try:
             async with asyncio.timeout(wait_s):
                 while wanted := [user for user in wanted if self._want_name(user) or self._engine.people.is_asked(user)]:
+                    if not self._engine.is_open:
+                        return False
                     await self._name_came()
         except TimeoutError:
             return False
@@ -356,10 +358,13 @@ class Client:
         if self._engine.people.tell(user, frame.name if frame is not None else "", int(time.time() * 1000)):
             self._publish(Named(user, self._engine.people.name(user)))
         self._engine.wake()
-        name_came, self._name_waiter = self._name_waiter, None
-        if name_came is not None and not name_came.done():
-            name_came.set_result(None)
+        self._wake_name_waiters()
         return True
+
+    def _wake_name_waiters(self) -> None:
+        waiter, self._name_waiter = self._name_waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     async def _name_came(self) -> None:
         if self._name_waiter is None:

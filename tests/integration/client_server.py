@@ -84,7 +84,7 @@ class Session:
 
 
 class ChatServer:
-    """Knobs: `refuse` (answers the next requests with these errors), `silent` (hears, says nothing), `heartbeat_ms`."""
+    """Knobs: `refuse` (answers the next requests with these errors), `silent` (hears, says nothing), `heartbeat_ms`, `names` (of users)."""
 
     def __init__(self) -> None:
         self.chats: dict[str, Chat] = {}
@@ -92,6 +92,7 @@ class ChatServer:
         self.frames: list[tuple[str, ClientFrame]] = []
         self.refuse: list[codes.Code] = []
         self.silent = False
+        self.names: dict[str, str] = {}
         self.heartbeat_ms = 30_000
         self.hellos = 0
         self._clock = itertools.count(1_700_000_000_000, 1000)
@@ -160,7 +161,7 @@ class ChatServer:
             case FetchHeads():
                 await session.send(Heads(heads=self._heads(session.user), id=f.id))
             case FetchPerson():
-                await session.send(Person(id=f.id, user=f.user))
+                await session.send(Person(id=f.id, user=f.user, name=self.names.get(f.user, "")))
             case FetchMembers():
                 chat = self.chats[f.conversation]
                 members = [MemberInfo(user=u, role="owner" if u == chat.members[0] else "member") for u in chat.members]
