@@ -5,9 +5,11 @@ from __future__ import annotations
 from msgspec import Struct, field
 
 from directory.config import DirectoryConfig
+from node.accounts.config import AccountsConfig
 from node.core.limits import CoreLimits
 from node.edge.limits import RateLimits
 from node.edge.websocket import EdgeLimits
+from node.rest.limiters import LimiterConfig
 from router.config import MeshConfig
 from router.process import ProcessConfig
 from storage.config import ClientConfig
@@ -51,5 +53,7 @@ SECTIONS: dict[str, type[Struct]] = {
     "storage_client": ClientConfig,
     "edge": EdgeLimits,
     "rates": RateLimits,
+    "accounts": AccountsConfig,
+    "limiters": LimiterConfig,
     "node": NodeConfig,
 }

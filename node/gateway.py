@@ -134,7 +134,7 @@ class Gateway:
         if self.stopping or not self.core.directory.joined:
             return self._send_away(c)
         try:
-            claims = self.checker.check(frame.token, self.core.directory.time_ms(now) / 1_000)
+            claims = self.checker.check(frame.token, self.core.directory.time_ms(now) / 1_000, ticket=True)
         except TokenError as error:
             return self._refuse(c, error.code, error.message, "token")
         if len(frame.have) > p.HAVE_MAX:

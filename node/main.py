@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 from aiohttp import web
@@ -21,6 +22,7 @@ from homing.codes import CLOSE_RESTART
 from directory.client import DirectoryClient
 from directory.config import DirectoryConfig
 from directory.table import Member
+from node.accounts.config import AccountsConfig
 from node.config import SECTIONS, NodeConfig
 from node.core.node import NodeCore
 from node.edge.limits import RateLimits
@@ -29,6 +31,7 @@ from node.edge.tokens import TokenChecker
 from node.edge.websocket import EdgeLimits
 from node.gateway import Gateway
 from node.http import NodeHttp
+from node.rest.limiters import LimiterConfig
 from router import logs
 from router.config import ConfigError, MeshConfig, load, section
 from router.events import Event
@@ -40,6 +43,9 @@ from router.pump import Pump
 from router.zmq_transport import ZmqTransport
 from storage.client import StorageClient
 from storage.config import ClientConfig
+
+if TYPE_CHECKING:
+    from node.rest.door import Door
 
 EXIT_ENDED = 75
 """This incarnation is over; start the process again (EX_TEMPFAIL of sysexits.h)."""
@@ -57,6 +63,8 @@ class Node:
         self.mesh_config = section(sections, "mesh", MeshConfig)  # type: ignore[arg-type]
         self.edge_limits = section(sections, "edge", EdgeLimits)  # type: ignore[arg-type]
         self.rates = section(sections, "rates", RateLimits)  # type: ignore[arg-type]
+        self.accounts_config = section(sections, "accounts", AccountsConfig)  # type: ignore[arg-type]
+        self.limiters_config = section(sections, "limiters", LimiterConfig)  # type: ignore[arg-type]
         self.storage_config = section(sections, "storage_client", ClientConfig)  # type: ignore[arg-type]
         self.me = self.process.new_incarnation()
         self.log = logs.get("node")
@@ -86,7 +94,18 @@ class Node:
         ops_key = Path(process.ops_key_file).read_bytes().strip() if process.ops_key_file else b""
         self.http = NodeHttp(self.core, self.gateway, checker, self.unready, ops_key)
         self.http.add_to(app)
+        self.door = self._build_door(checker, app) if self.accounts_config.enabled else None
         self.edge = PicowsEdge(self.gateway, app, self.edge_limits)
+
+    def _build_door(self, checker: TokenChecker, app: web.Application) -> Door:
+        from node.rest.door import Clocks, Door, Keys  # what no accounts need is not loaded
+
+        process, loop = self.process, asyncio.get_running_loop()
+        clocks = Clocks(loop.time, lambda: self.directory.time_ms(loop.time()), lambda: self.directory.joined)
+        keys = Keys(Path(process.tokens_dir), process.cluster)
+        door = Door(self.accounts_config, self.limiters_config, keys, checker, clocks, self.edge_limits.origins, self.http.revoked)
+        door.add_to(app, self.http.ops.registry)
+        return door
 
     # -------------------------------------------------------------- the pump calls
 
@@ -133,6 +152,8 @@ class Node:
         await self.pump.start()
         port = await self.edge.start(self.process.http_host, self.process.http_port)
         self.log.info("started", port=port, endpoint=self.me.endpoint)
+        if self.door is not None:
+            self.door.start()
         failed = asyncio.ensure_future(self.pump.failed())
         waited: set[asyncio.Future[int] | asyncio.Future[None]] = {self.ended, failed}
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
@@ -143,6 +164,8 @@ class Node:
             code = self.ended.result()
         failed.cancel()
         await self.edge.stop(CLOSE_RESTART, "going_away")
+        if self.door is not None:
+            await self.door.stop()
         await self.pump.stop()
         self.log.info("stopped", code=code)
         return code

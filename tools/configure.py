@@ -54,6 +54,7 @@ def sections(layout: Layout, part: Part) -> Sections:
     }
     if part.role == "node":
         made["process"]["ops_key_file"] = str(layout.ops_key_file)
+        made["accounts"] = {"enabled": True, "database": f"sqlite:///{layout.store_dir / 'accounts.db'}"}
     if part.role == "directory":
         directory |= {"database": f"sqlite:///{layout.store_dir / 'directory.db'}", "expected_nodes": layout.nodes}
     if part.role == "storage":

@@ -175,14 +175,20 @@ _PATH = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`(?P<path>[^`]*)`)?$",
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]+)`")
 
 
-def _invalid(text: str, data: bytes, binary: bool) -> BadFrame:
-    """Turns msgspec's words into ours: a path without its ``$.``, an unknown op apart from a wrong field."""
+def explained(text: str) -> tuple[str, str | None]:
+    """Turns msgspec's words into ours: what is wrong, and the path of the field without its ``$.``."""
     match = _PATH.match(text)
     what, path = (text, None) if match is None else (match["what"], match["path"])
     field = None if path is None else path.removeprefix("$").removeprefix(".") or None
     missing = _MISSING.search(what)
     if missing is not None:
         field = missing["name"] if field is None else f"{field}.{missing['name']}"
+    return what, field
+
+
+def _invalid(text: str, data: bytes, binary: bool) -> BadFrame:
+    """An unknown op apart from a wrong field."""
+    what, field = explained(text)
     id_ = _read_id(data, binary)
     if what.startswith("Invalid value") and field == "op":
         return BadFrame(codes.UNKNOWN_OP, _shortened(f"unknown op: {what}"), "op", id_)

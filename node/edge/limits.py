@@ -94,6 +94,12 @@ class UserBuckets:
             bucket = self._buckets[user] = TokenBucket(self._rate, now)
         return bucket.take(now, count)
 
+    def give_back(self, user: str) -> None:
+        """Undoes a ``take``, because another limit said no."""
+        bucket = self._buckets.get(user)
+        if bucket is not None:
+            bucket.give_back()
+
     def _forget(self, now: float) -> None:
         """Forgets who is back at his full burst; if that is nobody, the tenth that was met first."""
         full = [user for user, bucket in self._buckets.items() if bucket.is_full(now)]

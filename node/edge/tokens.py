@@ -41,6 +41,8 @@ log = logging.getLogger("homing.edge")
 
 ALGORITHM = "EdDSA"
 TOKEN_CHARS_MAX = 4_096
+TICKET_AUDIENCE = "ws"
+"""What a ticket is for: a WebSocket's hello, and nothing else."""
 NAME_CHARS_MAX = 128
 CACHE_ENTRIES_MAX = 20_000
 """Verified tokens that are remembered: as many sessions as a node has in a storm's first minutes; a few hundred bytes each."""
@@ -64,6 +66,8 @@ class Claims(Struct, frozen=True):
     """Seconds since 1970, from when it is not valid any more."""
     jti: str
     """The token's own id."""
+    is_ticket: bool = False
+    """It only opens a WebSocket session."""
 
 
 class TokenError(Exception):
@@ -81,7 +85,7 @@ class _Invalid(TokenError):
 
 
 class TokenAuthority:
-    """Signs tokens; used by what signs people in, never by a node."""
+    """Signs tokens; used by what signs people in: commands, and nodes with built-in accounts."""
 
     def __init__(self, keys_dir: Path, cluster: str) -> None:
         """Takes the newest key of ``keys_dir``, making the first if there is none."""
@@ -95,9 +99,9 @@ class TokenAuthority:
             raise ValueError(f"{keys_dir / f'{number}.key.pem'} is not an Ed25519 key")
         self._key = key
 
-    def sign(self, user: str, device: str, name: str, now: float, lifetime_s: float) -> str:
-        """A token for ``device`` of ``user``, valid from now on for ``lifetime_s``."""
-        payload = {
+    def sign(self, user: str, device: str, name: str, now: float, lifetime_s: float, audience: str | None = None) -> str:
+        """A token for ``device`` of ``user``, valid from now on for ``lifetime_s``; with ``TICKET_AUDIENCE`` a ticket."""
+        payload: dict[str, object] = {
             "iss": self._cluster,
             "sub": user,
             "device": device,
@@ -106,6 +110,8 @@ class TokenAuthority:
             "exp": int(now + lifetime_s),
             "jti": os.urandom(12).hex(),
         }
+        if audience is not None:
+            payload["aud"] = audience
         _claims(payload)  # what we would not accept we do not sign
         return jwt.encode(payload, self._key, ALGORITHM, headers={"kid": self.kid})
 
@@ -126,8 +132,8 @@ class TokenChecker:
         self.remembered = 0
         """Checks that the cache answered."""
 
-    def check(self, token: str, now: float) -> Claims:
-        """Raises TokenError: not ours, not intact, of another cluster, or past its time."""
+    def check(self, token: str, now: float, *, ticket: bool = False) -> Claims:
+        """Raises TokenError: not ours, not intact, of another cluster, past its time, or a ticket where it may not be one."""
         if now - self._read_at > REFRESH_S or now < self._read_at:
             self._read_keys(now)
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
@@ -141,6 +147,8 @@ class TokenChecker:
         if now >= claims.exp:
             self._cache.pop(digest, None)
             raise TokenError(codes.TOKEN_EXPIRED, "the token has expired")
+        if claims.is_ticket and not ticket:
+            raise _Invalid("a ticket only opens a WebSocket session")
         return claims
 
     def _verify(self, token: str, now: float) -> Claims:
@@ -156,7 +164,7 @@ class TokenChecker:
                 key,
                 algorithms=[ALGORITHM],
                 issuer=self._cluster,
-                options={"verify_exp": False, "verify_iat": False, "verify_nbf": False},
+                options={"verify_exp": False, "verify_iat": False, "verify_nbf": False, "verify_aud": False},
             )
         except jwt.InvalidIssuerError:
             raise _Invalid("the token is of another cluster") from None
@@ -242,7 +250,10 @@ def _claims(payload: dict[str, object]) -> Claims:
         raise _Invalid("the token's name is not valid")
     if not isinstance(exp, int) or isinstance(exp, bool) or not isinstance(jti, str) or not 0 < len(jti) <= 64:
         raise _Invalid("the token has no time limit or no id")
-    return Claims(user, device, name, exp, jti)
+    audience = payload.get("aud")
+    if audience is not None and audience != TICKET_AUDIENCE:
+        raise _Invalid("the token is for something else")
+    return Claims(user, device, name, exp, jti, audience is not None)
 
 
 def is_device(text: object) -> TypeGuard[str]:

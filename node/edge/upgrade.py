@@ -85,7 +85,7 @@ def negotiate(head: Head, origins: frozenset[str], subprotocol_required: bool = 
     key = headers.get("sec-websocket-key", "")
     if not _is_key(key):
         return Refused(400, "Sec-WebSocket-Key must be 16 bytes in base64")
-    if not _origin_allowed(headers.get("origin"), headers.get("host", ""), origins):
+    if not origin_allowed(headers.get("origin"), headers.get("host", ""), origins):
         return Refused(403, "this origin may not connect")
     offered = tokens(headers.get("sec-websocket-protocol", ""))
     chosen = next((name for name in offered if name in SUBPROTOCOLS), None)
@@ -108,7 +108,8 @@ def _is_key(key: str) -> bool:
         return False
 
 
-def _origin_allowed(origin: str | None, host: str, origins: frozenset[str]) -> bool:
+def origin_allowed(origin: str | None, host: str, origins: frozenset[str]) -> bool:
+    """Whether a request that names this origin may be served: browsers name theirs, others do not."""
     if origin is None:
         return True  # not a browser: the token alone decides
     if origin.lower() in origins:

@@ -14,70 +14,15 @@ import hmac
 from hashlib import sha256
 from pathlib import Path
 
-from msgspec import Struct
 from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from storage.relational.engine import READS_ONLY, make_engine, migrate
 from storage.relational.models import HEAD, VERSION_TABLE, Contact, Device, Privacy, RefreshToken, User
+from storage.relational.records import ContactRow, Credentials, DeviceRow, NewToken, PrivacyRow, Renewed, Reused, UserRow
 
 REVOKED_KEPT_MS = 24 * 3_600_000
 """How long a revoked device's row stays: as long as somebody may still repeat the request that revoked it."""
-
-
-class UserRow(Struct, frozen=True):
-    id: str
-    handle: str
-    name: str
-    about: str
-    created_ms: int
-
-
-class DeviceRow(Struct, frozen=True):
-    id: str
-    name: str
-    created_ms: int
-    seen_ms: int
-
-
-class ContactRow(Struct, frozen=True):
-    contact_id: str
-    name: str
-    created_ms: int
-
-
-class PrivacyRow(Struct, frozen=True):
-    last_seen: str
-    online: str
-
-
-class Credentials(Struct, frozen=True):
-    user: UserRow
-    password_hash: str | None
-
-
-class NewToken(Struct, frozen=True):
-    """The first refresh token of a device."""
-
-    family_hash: bytes
-    salt: bytes
-    secret_hash: bytes
-    expires_ms: int
-
-
-class Renewed(Struct, frozen=True):
-    """A refresh token was good; ``secret`` is that of its successor."""
-
-    user: UserRow
-    device: str
-    secret: bytes
-
-
-class Reused(Struct, frozen=True):
-    """A refresh token was shown that is not valid any more: the device is revoked."""
-
-    user: str
-    device: str
 
 
 class AccountRows:

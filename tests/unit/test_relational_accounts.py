@@ -17,17 +17,9 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import IntegrityError
 
 import storage.relational
-from storage.relational.accounts import (
-    AccountRows,
-    ContactRow,
-    DeviceRow,
-    NewToken,
-    PrivacyRow,
-    Renewed,
-    Reused,
-    UserRow,
-)
+from storage.relational.accounts import AccountRows
 from storage.relational.models import HEAD, VERSION_TABLE, Base
+from storage.relational.records import ContactRow, DeviceRow, NewToken, PrivacyRow, Renewed, Reused, UserRow
 
 ALICE = UserRow("a" * 32, "alice", "Alice", "", 1)
 DAY_MS = 86_400_000

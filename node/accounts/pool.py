@@ -1,0 +1,73 @@
+"""A few threads for what blocks, with a bound on how many may wait for them.
+
+Law: what is asked for past the bound is refused at once (P7); a call that began is finished, whoever still waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from homing import codes
+
+from node.refusal import Refused
+
+T = TypeVar("T")
+RETRY_AFTER_S = 1.0
+"""What a full pool asks for: it is empty again within less."""
+
+
+class Pool:
+    """The threads.
+
+    Args:
+        name: in the threads' names.
+        threads: how many; they are made when needed.
+        waiting_max: calls that may wait for one.
+        nice: how far they stand back behind the process's other threads.
+    """
+
+    def __init__(self, name: str, threads: int, waiting_max: int, nice: int = 0) -> None:
+        self.busy_max = threads + waiting_max
+        self.busy = 0
+        """Calls that run or wait."""
+        self.refused = 0
+        self._nice = nice
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name, initializer=self._stand_back)
+
+    async def run(self, call: Callable[..., T], *args: object) -> T:
+        """Runs ``call(*args)`` in one of the threads.
+
+        Raises:
+            Refused: too many wait already.
+        """
+        if self.busy >= self.busy_max:
+            self.refused += 1
+            raise Refused(codes.OVERLOADED, "too many requests of this kind at the moment", retry_after_s=RETRY_AFTER_S)
+        loop = asyncio.get_running_loop()
+        self.busy += 1
+        future = self._executor.submit(call, *args)
+
+        def on_done(_: Future[T]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile: nobody counts
+                loop.call_soon_threadsafe(self._done)
+
+        future.add_done_callback(on_done)
+        return await asyncio.wrap_future(future)
+
+    async def close(self) -> None:
+        """Waits for what has begun; what waits is not begun any more."""
+        await asyncio.to_thread(self._executor.shutdown, True, cancel_futures=True)
+
+    def _done(self) -> None:
+        self.busy -= 1
+
+    def _stand_back(self) -> None:
+        if self._nice:
+            with contextlib.suppress(OSError):  # where threads have no priority of their own they stay as they are
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)

@@ -1,0 +1,105 @@
+"""How people come in: built-in accounts and their REST interface, put together for one node. Wiring only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from aiohttp import web
+from homing.codes import Code
+from prometheus_client import CollectorRegistry
+
+from node.accounts.config import AccountsConfig
+from node.accounts.profiles import Profiles
+from node.accounts.revoked import RevokedDevices
+from node.accounts.service import Accounts
+from node.accounts.signer import Signer
+from node.edge.tokens import TokenChecker
+from node.refusal import Refused
+from node.rest.account_routes import account_routes
+from node.rest.limiters import LimiterConfig, Limiters
+from node.rest.metrics import RestMetrics
+from node.rest.server import RestServer, Surroundings
+
+WARM_UP_LOOK_S = 0.25
+"""How often a node that starts is asked whether it serves: its start must not wait for what the door loads."""
+
+
+class Keys(NamedTuple):
+    """Where the keys that sign tokens lie, and the cluster's name, which tokens bear."""
+
+    directory: Path
+    cluster: str
+
+
+class Clocks(NamedTuple):
+    now: Callable[[], float]
+    """Monotonic seconds."""
+    time_ms: Callable[[], int]
+    """Cluster time."""
+    is_ready: Callable[[], bool]
+    """Whether cluster time is known."""
+
+
+class Door:
+    """Accounts and routes of one node.
+
+    Args:
+        config: ``[accounts]``.
+        limiters: ``[limiters]``.
+        keys: those of tokens.
+        checker: the node's own.
+        clocks: see ``Clocks``.
+        origins: web origins that may ask, beside the node's own host.
+        revoke: closes a device's sessions in the whole cluster; None: done.
+    """
+
+    def __init__(
+        self,
+        config: AccountsConfig,
+        limiters: LimiterConfig,
+        keys: Keys,
+        checker: TokenChecker,
+        clocks: Clocks,
+        origins: frozenset[str],
+        revoke: Callable[[str, str], Awaitable[Code | None]],
+    ) -> None:
+        async def revoke_here(user: str, device: str) -> Code | None:
+            self.revoked.forget(user, device)
+            return await revoke(user, device)
+
+        signer = Signer(keys.directory, keys.cluster, config)
+        self.accounts = Accounts(config, signer, clocks.time_ms, revoke_here)
+        self.revoked = RevokedDevices(self.accounts.is_revoked, clocks.now)
+        routes = account_routes(self.accounts, Profiles(config, self.accounts.database, clocks.time_ms))
+        around = Surroundings(checker, clocks.now, clocks.time_ms, clocks.is_ready, self.revoked)
+        self.server = RestServer(routes, around, Limiters(limiters), origins)
+        self._clocks = clocks
+        self._timer: asyncio.TimerHandle | None = None
+        self._warm_up: asyncio.Task[None] | None = None
+
+    def add_to(self, app: web.Application, registry: CollectorRegistry) -> None:
+        self.server.add_to(app)
+        registry.register(RestMetrics(self.server, self.accounts))
+
+    def start(self) -> None:
+        """Loads what it needs before the first person comes, once the node serves."""
+        if self._clocks.is_ready():
+            self._warm_up = asyncio.ensure_future(self._load())
+        else:
+            self._timer = asyncio.get_running_loop().call_later(WARM_UP_LOOK_S, self.start)
+
+    async def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._warm_up is not None:
+            self._warm_up.cancel()
+        await self.accounts.close()
+
+    async def _load(self) -> None:
+        try:
+            await self.accounts.warm_up()
+        except Refused:
+            return  # the first request tries again

@@ -1,0 +1,41 @@
+"""What ``/metrics`` tells of the REST interface and of accounts; read at each scrape. No user and no address is ever a label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from node.accounts.service import Accounts
+from node.rest.server import RestServer
+
+
+class RestMetrics(Collector):
+    def __init__(self, server: RestServer, accounts: Accounts) -> None:
+        self.server, self.accounts = server, accounts
+
+    def collect(self) -> Iterator[Metric]:
+        answers = CounterMetricFamily("homing_rest_requests", "Answers by operation and status", labels=["operation", "status"])
+        for (operation, status), count in self.server.answers.items():
+            answers.add_metric([operation, str(status)], count)
+        yield answers
+        limited = CounterMetricFamily("homing_rest_limited", "Requests that a limiter refused", labels=["limiter", "by"])
+        for name, limiter in self.server.limiters.by_name.items():
+            for by, count in limiter.refused.items():
+                limited.add_metric([name, by], count)
+        yield limited
+        yield from self._accounts()
+
+    def _accounts(self) -> Iterator[Metric]:
+        accounts = self.accounts
+        for name, count in accounts.counts.items():
+            yield CounterMetricFamily(f"homing_accounts_{name}", f"Accounts: {name.replace('_', ' ')}", count)
+        yield CounterMetricFamily("homing_accounts_database_failures", "Calls that the database did not do", accounts.database.failures)
+        busy = GaugeMetricFamily("homing_accounts_pool_calls", "Calls that run or wait in a pool of threads", labels=["pool"])
+        refused = CounterMetricFamily("homing_accounts_pool_refused", "Calls that found the pool full", labels=["pool"])
+        for name, pool in (("password", accounts.passwords.pool), ("database", accounts.database.pool)):
+            busy.add_metric([name], pool.busy)
+            refused.add_metric([name], pool.refused)
+        yield busy
+        yield refused

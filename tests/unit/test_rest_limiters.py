@@ -1,0 +1,53 @@
+"""Named limiters: what counts as one address, and that the configuration is checked."""
+
+from __future__ import annotations
+
+import pytest
+
+from node.edge.limits import Rate
+from node.rest.limiters import Limit, Limiter, LimiterConfig, network_of
+
+SLOW = Limit(address=Rate(per_s=1, burst=3), user=Rate(per_s=1, burst=1))
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("a:b:c", "a:b:c"),
+    ],
+)
+def test_an_address_counts_by_what_one_customer_has(address: str, network: str) -> None:
+    assert network_of(address) == network
+
+
+def test_who_is_refused_by_one_bucket_takes_nothing_from_the_other() -> None:
+    limiter = Limiter(SLOW, 10)
+    for user in ("alice", "bob", "carol"):
+        assert limiter.take_address("192.0.2.7", 0.0) == 0.0
+        assert limiter.take_user(user, "192.0.2.7", 0.0) == 0.0
+    assert limiter.take_address("192.0.2.7", 0.0) == 1.0
+    assert limiter.take_address("192.0.2.8", 0.0) == 0.0
+    assert limiter.take_user("alice", "192.0.2.8", 0.0) == 1.0
+    for _ in range(3):
+        assert limiter.take_address("192.0.2.8", 0.0) == 0.0
+    assert limiter.refused == {"address": 1, "user": 1}
+
+
+def test_many_addresses_leave_no_more_buckets_than_the_bound() -> None:
+    limiter = Limiter(SLOW, 100)
+    for number in range(5_000):
+        limiter.take_address(f"2001:db8:0:{number:x}::1", 0.0)
+    assert len(limiter._addresses) <= 100
+
+
+def test_a_wrong_rate_is_told_with_its_path() -> None:
+    assert LimiterConfig().problems() == []
+    wrong = LimiterConfig(sign_in=Limit(Rate(per_s=1, burst=0), Rate(per_s=0, burst=1)), buckets_max=0)
+    problems = wrong.problems()
+    assert [problem.partition(":")[0].partition(" ")[0] for problem in problems] == [
+        "limiters.buckets_max", "limiters.sign_in.address", "limiters.sign_in.user",
+    ]  # fmt: skip
