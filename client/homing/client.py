@@ -27,18 +27,17 @@ from homing import ids
 from homing.connection import Format
 from homing.conversations import Conversation
 from homing.core import ClientCore
-from homing.effects import Answered, Delivered, Effect, Named, ReadBy, Refused, Shown, State, StateChanged, Stored
+from homing.effects import Answered, Delivered, Effect, ReadBy, Refused, Shown, State, StateChanged, Stored
 from homing.engine import Engine, GetToken
 from homing.handles import ClientClosed, Handle, RequestRefused
 from homing.limits import DEFAULTS, Limits
-from homing.outbox import OutboxFull
+from homing.names import Names
 from homing.protocol import (
     Entries,
     Entry,
     Fetch,
     FetchHeads,
     FetchMembers,
-    FetchPerson,
     GroupCreate,
     Heads,
     MemberInfo,
@@ -100,7 +99,7 @@ class Client:
         self._answers: dict[str, asyncio.Future[Answered]] = {}
         self._marks_moved: dict[str, asyncio.Future[None]] = {}
         self._known_members: dict[str, list[MemberInfo]] = {}
-        self._name_waiter: asyncio.Future[None] | None = None
+        self._names = Names(self._engine, self._publish)
 
     # ------------------------------------------------------------ life
 
@@ -150,7 +149,7 @@ class Client:
             if not moved.done():
                 moved.set_exception(error)
                 moved.exception()
-        self._wake_name_waiters()
+        self._names.wake()
         for stream in list(self._streams):
             stream.end()
 
@@ -255,7 +254,7 @@ class Client:
     def name_of(self, user: str) -> str:
         """The name under which the user is known here, or a short form of the id. Where it is not known, or was told a day ago, it is asked
         for in the background: a `Named` event brings it."""
-        self._want_name(user)
+        self._names.want(user)
         return self._engine.people.name(user) or user[:6]
 
     # ------------------------------------------------------------ requests
@@ -324,52 +323,7 @@ class Client:
     async def learn_names(self, users: Iterable[str], wait_s: float = ANSWER_WAIT_S) -> bool:
         """Waits until it is known what all of them (ids) are called, as far as their homes know it. False: that took longer than `wait_s`,
         or the client was closed."""
-        wanted = list(users)
-        try:
-            async with asyncio.timeout(wait_s):
-                while wanted := [user for user in wanted if self._want_name(user) or self._engine.people.is_asked(user)]:
-                    if not self._engine.is_open:
-                        return False
-                    await self._name_came()
-        except TimeoutError:
-            return False
-        return True
-
-    def _want_name(self, user: str) -> bool:
-        """Asks for a name if that is due; whether it does."""
-        now_ms = int(time.time() * 1000)
-        people = self._engine.people
-        if not self._engine.is_open or not people.is_due(user, now_ms):
-            return False
-        question = FetchPerson(id=self._new_id(), user=user)
-        try:
-            self.core.ask(question, self._engine.now())
-        except OutboxFull:
-            return False  # the next time somebody looks
-        people.ask(question.id, user)
-        self._engine.wake()
-        return True
-
-    def _named(self, id_: str, frame: Person | None) -> bool:
-        """A question for a name was answered, or refused (None); False: it was none."""
-        user = self._engine.people.end(id_)
-        if user is None:
-            return False
-        if self._engine.people.tell(user, frame.name if frame is not None else "", int(time.time() * 1000)):
-            self._publish(Named(user, self._engine.people.name(user)))
-        self._engine.wake()
-        self._wake_name_waiters()
-        return True
-
-    def _wake_name_waiters(self) -> None:
-        waiter, self._name_waiter = self._name_waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    async def _name_came(self) -> None:
-        if self._name_waiter is None:
-            self._name_waiter = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._name_waiter)
+        return await self._names.learn(users, wait_s)
 
     async def _ask(self, question: Question) -> Entries | Heads | MembersPage | Person:
         if not self._engine.is_open:
@@ -428,7 +382,10 @@ class Client:
             state = self.core.conversations.get(conversation)
             others = [state.peer if state is not None else ""]
         else:
-            members = self._known_members.get(conversation) or await self._members(conversation)
+            members = self._known_members.get(conversation)
+            while members is None:
+                with contextlib.suppress(HistoryUnavailable):  # offline: that is no reason to say that nobody has it
+                    members = await self._members(conversation)
             others = [m.user for m in members]
         marks = self.core.marks.others.get(conversation, {})  # as they are now, after the members have come
         return all(marks.get(user, (0, 0))[which] >= seq for user in others if user != self.user)
@@ -447,26 +404,28 @@ class Client:
                 handle._settle(effect.entry)
             case Refused() if handle := self._handles.pop(effect.id, None):
                 handle._settle(None, RequestRefused(effect.error))
-            case Refused() if self._named(effect.id, None):
+            case Refused() if self._names.answered(effect.id, None):
                 return
             case Refused() if answer := self._answers.get(effect.id):
                 if not answer.done():
                     answer.set_exception(RequestRefused(effect.error))
                 return
-            case Answered(frame=Person() as person) if self._named(effect.id, person):
+            case Answered(frame=Person() as person) if self._names.answered(effect.id, person):
                 return
             case Answered():
                 if (answer := self._answers.get(effect.id)) and not answer.done():
                     answer.set_result(effect)
                 return
             case Shown():
-                self._engine.people.spoke(effect.entry.sender, int(time.time() * 1000))
+                self._names.spoke(effect.entry.sender)
                 if effect.entry.type.startswith("group."):
                     self._known_members.pop(effect.entry.conversation, None)
                     self._move_marks(effect.entry.conversation)
             case Delivered() | ReadBy():
                 self._move_marks(effect.conversation)
             case StateChanged():
+                if effect.state == "syncing":
+                    self._names.told(self.user, self.core.own_name)
                 self._changed.set()
                 self._changed.clear()
         if isinstance(effect, EVENT_TYPES):

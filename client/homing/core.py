@@ -110,6 +110,8 @@ class ClientCore:
         self.more: str | None = None
         """On a new device with many conversations: what to ask `FetchHeads` for, to list those that hello did not."""
         self._questions = Questions(limits)
+        self.own_name = ""
+        """As the own token says."""
         self._synced = False
         self._have: frozenset[str] = frozenset()
 
@@ -308,6 +310,7 @@ class ClientCore:
             return self.close(now, codes.FORBIDDEN.number, "the stored state belongs to another user")
         self._dirty.session |= self.user != f.user
         self.user = self._log.user = f.user
+        self.own_name = f.name
         self._catchup.welcome(now)
         self.marks.welcome(self.conversations, now)
         return self.session.welcome(f.heartbeat_ms, now)

@@ -73,7 +73,7 @@ async def test_a_stranger_gets_his_name_and_keeps_it_over_a_restart_without_anot
     assert alice.name_of(BOB) == "Bob"
     assert await alice.learn_names([BOB]) and asked(server) == [BOB]
     tomorrow = time.time() + 86_401
-    monkeypatch.setattr("homing.client.time.time", lambda: tomorrow)
+    monkeypatch.setattr("homing.names.time.time", lambda: tomorrow)
     assert await named(alice, BOB) == "Robert"
     assert asked(server) == [BOB, BOB]
 
@@ -99,7 +99,7 @@ async def test_a_home_that_does_not_know_is_asked_again_when_the_stranger_has_sp
     assert await alice.learn_names([BOB]) and await alice.learn_names([BOB])
     assert asked(server) == [BOB]
     now = time.time() + 61
-    monkeypatch.setattr("homing.client.time.time", lambda: now)
+    monkeypatch.setattr("homing.names.time.time", lambda: now)
     server.names = {BOB: "Bob"}
     events = alice.conversation("bob2").events(), alice.events()
     await server.say("bob", "alice", "hi")
