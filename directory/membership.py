@@ -15,6 +15,9 @@ Laws:
 
 from __future__ import annotations
 
+from itertools import compress
+from operator import ne
+
 from directory import slots
 from directory.clock import DirectoryClock
 from directory.config import DirectoryConfig
@@ -432,6 +435,8 @@ class MembershipCore:
         owners = slots.owners(self.row.table)
         homes = self._homes(now)
         at_rest = {g for m in self.moves.at_rest() for g in m.groups}
+        if not at_rest and self.roll.alive.keys() >= set(owners):
+            return owners
         for group, owner in enumerate(owners):
             if owner not in self.roll.alive:
                 owners[group] = homes[group] if homes else ""
@@ -451,9 +456,10 @@ class MembershipCore:
         self._rebalance = False
         homes = self._homes(now)
         wanted: dict[tuple[str, str], list[int]] = {}
-        for group, (owner, home) in enumerate(zip(slots.owners(self.row.table), homes, strict=False)):
-            if owner != home and owner in self.roll.alive:
-                wanted.setdefault((owner, home), []).append(group)
+        owners = slots.owners(self.row.table)
+        for group in compress(range(len(homes)), map(ne, owners, homes)):
+            if owners[group] in self.roll.alive:
+                wanted.setdefault((owners[group], homes[group]), []).append(group)
         for move in self.moves.ask(wanted, now):
             self._send(move.old, Release(move.number, slots.runs_of(move.groups), move.to))
 

@@ -17,7 +17,9 @@ from bisect import bisect
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import compress
 from math import ceil
+from operator import ne
 
 from homing.ids import SLOTS
 from uhashring import HashRing
@@ -63,15 +65,14 @@ def build(current: Table, members: Sequence[Member], group_owners: Sequence[str]
     """
     index = {m.incarnation: i for i, m in enumerate(members)}
     index[""] = NOBODY
-    before = owners(current)
-    owned, terms = array("H", current.owners), array("L", current.terms)
+    of_groups = array("H", map(index.__getitem__, group_owners))
+    owned, terms = array("H", [NOBODY]) * SLOTS, array("L", current.terms)
+    for k in range(GROUP_SLOTS):
+        owned[k::GROUP_SLOTS] = of_groups
     fresh = array("L", [epoch]) * GROUP_SLOTS
-    for group, owner in enumerate(group_owners):
-        first = group * GROUP_SLOTS
-        owned[first : first + GROUP_SLOTS] = array("H", (index[owner],)) * GROUP_SLOTS
-        if owner != before[group]:
-            terms[first : first + GROUP_SLOTS] = fresh
-    return Table(epoch, tuple(members), owned, terms)
+    for group in compress(range(GROUPS), map(ne, owners(current), group_owners)):
+        terms[group * GROUP_SLOTS : (group + 1) * GROUP_SLOTS] = fresh
+    return Table(epoch, tuple(members), owned, terms, current.step)
 
 
 def assign(current: Table, nodes: Sequence[Member], epoch: int) -> Table:

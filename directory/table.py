@@ -7,14 +7,19 @@ changed since an older epoch can be read off the table itself: no history is kep
 from __future__ import annotations
 
 from array import array
+from collections import Counter
+from collections.abc import Sequence
 from itertools import compress, islice
 from operator import ne, or_
+from operator import sub as minus
 
 from homing.ids import SLOTS
 from msgspec import DecodeError, Struct
 from msgspec.msgpack import Decoder, Encoder
 
 NOBODY = 65_535
+STRIDE = 8
+"""Neighbours that have one owner and term in the tables that are made (``slots.GROUP_SLOTS``): looked at one for all when it is so."""
 
 
 class Member(Struct, array_like=True, frozen=True):
@@ -50,18 +55,21 @@ class Table:
         members: the live processes; a slot's owner is an index into them.
         owners: per slot an index into ``members`` or NOBODY.
         terms: per slot the epoch at which its owner got it.
+        step: ``STRIDE`` if whoever made it knows that owners and terms are the same within each of those; 0: not known.
     """
 
-    __slots__ = ("_names", "_runs", "by_incarnation", "epoch", "members", "owners", "terms")
+    __slots__ = ("_counts", "_names", "_runs", "by_incarnation", "epoch", "members", "owners", "step", "terms")
 
-    def __init__(self, epoch: int, members: tuple[Member, ...], owners: array[int], terms: array[int]) -> None:
+    def __init__(self, epoch: int, members: tuple[Member, ...], owners: array[int], terms: array[int], step: int = 0) -> None:
         self.epoch = epoch
         self.members = members
         self.owners = owners
         self.terms = terms
+        self.step = step or min(_step(owners), _step(terms))
         self.by_incarnation = {m.incarnation: m for m in members}
         self._runs: list[tuple[int, int, int, int]] | None = None
         self._names: list[str] | None = None
+        self._counts: dict[str, int] | None = None
 
     @classmethod
     def empty(cls) -> Table:
@@ -75,9 +83,12 @@ class Table:
     def names(self) -> list[str]:
         """Per slot the incarnation that owns it, "" for nobody: for whoever looks up every message. Not to be changed."""
         if self._names is None:
-            self._names = []
-            for _, count, owner, _ in self.runs():
-                self._names += [self.members[owner].incarnation if owner != NOBODY else ""] * count
+            step = self.step
+            incarnations = [m.incarnation for m in self.members]
+            some = ["" if owner == NOBODY else incarnations[owner] for owner in self.owners[::step]]
+            self._names = [""] * SLOTS
+            for k in range(step):
+                self._names[k::step] = some
         return self._names
 
     def role(self, role: str) -> list[Member]:
@@ -85,17 +96,23 @@ class Table:
 
     def slots_of(self, incarnation: str) -> int:
         """How many slots ``incarnation`` owns."""
-        return sum(count for _, count, owner, _ in self.runs() if owner != NOBODY and self.members[owner].incarnation == incarnation)
+        if self._counts is None:
+            step = self.step
+            found = Counter(self.owners[::step])
+            self._counts = {self.members[owner].incarnation: n * step for owner, n in found.items() if owner != NOBODY}
+        return self._counts.get(incarnation, 0)
 
     def runs(self) -> list[tuple[int, int, int, int]]:
         """The whole table as runs of neighbouring slots: (first slot, count, index into members or NOBODY, term)."""
         if self._runs is None:
-            owners, terms = self.owners, self.terms
-            # Where a slot differs from the one before it; all 16,384 steps in C.
+            step = self.step
+            owners, terms = self.owners[::step], self.terms[::step]
+            # Where one differs from the one before it; all steps in C.
             differs = map(or_, map(ne, owners, islice(owners, 1, None)), map(ne, terms, islice(terms, 1, None)))
-            firsts = [0, *compress(range(1, SLOTS), differs)]
-            ends = [*firsts[1:], SLOTS]
-            self._runs = [(first, end - first, owners[first], terms[first]) for first, end in zip(firsts, ends, strict=True)]
+            at = [0, *compress(range(1, len(owners)), differs)]
+            firsts = [step * i for i in at]
+            counts = map(minus, [*firsts[1:], SLOTS], firsts)
+            self._runs = list(zip(firsts, counts, map(owners.__getitem__, at), map(terms.__getitem__, at), strict=True))
         return self._runs
 
     def delta(self, base: int) -> Delta:
@@ -115,14 +132,22 @@ class Table:
             return self
         owners = self._owners_among(delta.members) if delta.base else array("H", [NOBODY]) * SLOTS
         terms = array("L", self.terms)
+        owned: dict[tuple[int, int], array[int]] = {}  # most runs are as long as others, and of few owners and terms
+        got: dict[tuple[int, int], array[int]] = {}
+        bounds = 0
         for first, count, owner, term in delta.runs:
             if first < 0 or count < 0 or first + count > SLOTS or not (owner == NOBODY or 0 <= owner < len(delta.members)):
                 raise ValueError("delta has a slot or an owner out of range")
             if not 0 <= term <= delta.epoch:
                 raise ValueError("delta has a term that is not yet")
-            owners[first : first + count] = array("H", [owner]) * count
-            terms[first : first + count] = array("L", [term]) * count
-        return Table(delta.epoch, tuple(delta.members), owners, terms)
+            bounds |= first | count
+            if (piece := owned.get((owner, count))) is None:
+                piece = owned[owner, count] = array("H", [owner]) * count
+            owners[first : first + count] = piece
+            if (piece := got.get((term, count))) is None:
+                piece = got[term, count] = array("L", [term]) * count
+            terms[first : first + count] = piece
+        return Table(delta.epoch, tuple(delta.members), owners, terms, 0 if bounds % STRIDE else self.step)
 
     def _owners_among(self, members: list[Member]) -> array[int]:
         """``owners`` as indexes into ``members``; who is not among them owns nothing."""
@@ -130,7 +155,22 @@ class Table:
         moved = [index.get(m.incarnation, NOBODY) for m in self.members]
         if moved == list(range(len(moved))):
             return array("H", self.owners)
-        return array("H", [NOBODY if o == NOBODY else moved[o] for o in self.owners])
+        return _spread([NOBODY if o == NOBODY else moved[o] for o in self.owners[:: self.step]], self.step)
+
+
+def _spread(some: Sequence[int], step: int) -> array[int]:
+    """Each value ``step`` times: owners of all slots."""
+    few = array("H", some)
+    all_ = array("H", [NOBODY]) * SLOTS
+    for k in range(step):
+        all_[k::step] = few
+    return all_
+
+
+def _step(values: array[int]) -> int:
+    """How far one value holds for its neighbours: ``STRIDE``, or 1 if that is not so everywhere."""
+    some = values[::STRIDE]
+    return STRIDE if all(values[k::STRIDE] == some for k in range(1, STRIDE)) else 1
 
 
 _encoder = Encoder()

@@ -37,13 +37,14 @@ from directory.events import (
 )
 from directory.frames import GoodBye, Released, Renew
 from directory.membership import MembershipCore
-from directory.table import Member, decode_delta, encode_delta
+from directory.table import Member
 from router import events as mesh_events
 from router.limits import MeshLimits
 from storage.client import StorageClient
 from storage.config import ClientConfig
 from storage.frames import Answered, StorageBusy, Written
 from storage.store import CellLoaded, CellRow, LoadCell, Outcome
+from tools.simulation import tables
 from tools.simulation.member import MeshProcess
 from tools.simulation.world import Network, World
 
@@ -157,9 +158,7 @@ class SimDirectory(MeshProcess):
         self._drain(now)
         self._send_to_storage(now)
         self.put_on_wire(now)
-        self.wake_at(self.core.next_deadline())
-        self.wake_at(self.storage.next_deadline())
-        self.wake_at(self.mesh.next_deadline())
+        self.wake_at(self.core.next_deadline(), self.storage.next_deadline(), self.mesh.next_deadline())
 
     # ------------------------------------------------------------ what comes in
 
@@ -177,7 +176,7 @@ class SimDirectory(MeshProcess):
                 if base < self.core.published.epoch:
                     self.mesh.send_table(incarnation, self._delta(base), now)
             case mesh_events.TableIn(incarnation, delta):
-                self._feed(TableSeen(decode_delta(delta)), now)
+                self._feed(TableSeen(tables.read_delta(delta)), now)
                 self._take_epoch(now)
             case mesh_events.PeerUp(peer):
                 self.storage.on_window_open(peer.incarnation)
@@ -227,7 +226,7 @@ class SimDirectory(MeshProcess):
 
     def _delta(self, base: int) -> bytes:
         published = self.core.published
-        return encode_delta(published.delta(0 if base > published.epoch else base))
+        return tables.delta_of(published, 0 if base > published.epoch else base)
 
     def _on_cell(self, cell: WriteCell, result: object, now: float) -> None:
         match result:

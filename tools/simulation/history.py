@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,8 @@ from tools.simulation.world import Spinning, World
 REST_S = 40.0
 """How long a healed cluster may take to come to rest: every back-off and time-out of the design, more than once."""
 LOOK_S = 0.5
+GARBAGE_MAX = 200_000
+"""Objects that are made before garbage is looked for."""
 
 
 class Result(Struct, frozen=True):
@@ -103,4 +106,9 @@ class History:
 
 def run(seed: int, broken: str = "", profile: str = "") -> Result:
     """Runs one history: of the given profile, or of the one that the seed picks."""
-    return History(seed, broken, profile).run()
+    often = gc.get_threshold()
+    gc.set_threshold(GARBAGE_MAX, 10, 10)  # a history makes much garbage in cycles, which costs less in one go
+    try:
+        return History(seed, broken, profile).run()
+    finally:
+        gc.set_threshold(*often)

@@ -144,8 +144,7 @@ class SimNode(MeshProcess):
         if not self._apply():
             return
         self.put_on_wire(now)
-        self.wake_at(min(core.due_at, self._sweep_at))
-        self.wake_at(self.mesh.next_deadline())
+        self.wake_at(core.due_at, self._sweep_at, self.mesh.next_deadline())
 
     # ------------------------------------------------------------ sockets
 

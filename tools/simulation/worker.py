@@ -14,6 +14,7 @@ from storage.frames import Ask, WriteRow
 from storage.member import Membership
 from storage.store import Answer, Outcome
 from storage.worker import Asked, Reply, Round, WorkerCore
+from tools.simulation import tables
 from tools.simulation.member import MeshProcess
 from tools.simulation.settings import RENEW_S, RESTART_S
 from tools.simulation.store import SimStore
@@ -43,6 +44,7 @@ class SimWorker(MeshProcess):
         self.make_mesh()
         self.core = WorkerCore(self.worker_config)
         self.membership = Membership(self.mesh, self.config, now)
+        self.membership._decode_delta = tables.read_delta  # type: ignore[assignment]  # of bytes only
         self.membership.start(now)
         self._held: dict[str, deque[bytes]] = {}
 
@@ -94,9 +96,7 @@ class SimWorker(MeshProcess):
         if round_ is not None:
             self._commit(round_, life)
         self.put_on_wire(now)
-        self.wake_at(self.mesh.next_deadline())
-        self.wake_at(self.core.next_deadline())
-        self.wake_at(now + RENEW_S / 2)
+        self.wake_at(self.mesh.next_deadline(), self.core.next_deadline(), now + RENEW_S / 2)
 
     def _read(self, asked: Asked, life: int) -> None:
         def answer(answer: Answer) -> None:

@@ -184,9 +184,10 @@ class Process:
         elif self.up:
             call()
 
-    def wake_at(self, clock: float | None) -> None:
-        """Asks for ``on_wake`` at that time of the own clock; an earlier wake-up only looks."""
-        if clock is None or clock == inf:
+    def wake_at(self, *clocks: float | None) -> None:
+        """Asks to be settled at the first of these times of the own clock; an earlier wake-up only looks."""
+        clock = min((clock for clock in clocks if clock is not None), default=inf)
+        if clock == inf:
             return
         at = max(clock - self.offset, self.world.now + STEP_S)
         if at < self._wake_at:
