@@ -168,6 +168,11 @@ class Gateway:
         self.core.revoke(user, device, done, self.clock.time())
         self.apply()
 
+    def do(self, what: Callable[[], None]) -> None:
+        """Has the core carry something out, and does what follows from it."""
+        self.core.do(what, self.clock.time())
+        self.apply()
+
     # -------------------------------------------------------------- refusals
 
     def _bad(self, c: Connection, session: Session, frame: BadFrame) -> None:

@@ -103,7 +103,8 @@ class Node:
         process, loop = self.process, asyncio.get_running_loop()
         clocks = Clocks(loop.time, lambda: self.directory.time_ms(loop.time()), lambda: self.directory.joined)
         keys = Keys(Path(process.tokens_dir), process.cluster)
-        door = Door(self.accounts_config, self.limiters_config, keys, checker, clocks, self.edge_limits.origins, self.http.revoked)
+        origins = self.edge_limits.origins
+        door = Door(self.accounts_config, self.limiters_config, keys, checker, clocks, origins, self.http.revoked, self.gateway)
         door.add_to(app, self.http.ops.registry)
         return door
 

@@ -9,6 +9,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from homing.protocol import Body, ClientTime, Entry, Head, Id, MemberInfo, RequestId, Seq
+from homing.protocol import Type as EntryType
+
 NAME_CHARS_MAX = 64
 ABOUT_CHARS_MAX = 500
 PASSWORD_CHARS_MIN = 8
@@ -168,3 +171,66 @@ class PrivacyChange(Struct, kw_only=True):
 
     last_seen: Audience | UnsetType = UNSET
     online: Audience | UnsetType = UNSET
+
+
+class Message(Struct, kw_only=True):
+    """Says something to a user or into a conversation, as the protocol's ``send``."""
+
+    id: RequestId
+    """Chosen by the client; the same again, through any node, is the same message and the same answer."""
+    to: Id
+    body: Body
+    type: EntryType = "text"
+    ts: ClientTime = 0
+    """The client's own clock, ms: kept, never trusted."""
+    after: Seq | None = None
+    """The seq that the client knew of the conversation when it first queued the message."""
+
+
+class Sent(Struct, kw_only=True):
+    """The message is durable, and every other member's home has it."""
+
+    entry: Entry
+
+
+class MessagesQuery(Struct, kw_only=True):
+    """One of the four at most; without any the newest."""
+
+    before: Annotated[int, Meta(ge=1, le=2**53)] | None = None
+    """Entries below this seq, the newest of them."""
+    after: Annotated[int, Meta(ge=0, le=2**53)] | None = None
+    """Entries above this seq, the oldest of them."""
+    since: Annotated[int, Meta(ge=0, le=2**53)] | None = None
+    """As ``after``, by time: entries of this time or later, the oldest of them."""
+    until: Annotated[int, Meta(ge=0, le=2**53)] | None = None
+    """As ``before``, by time: entries of earlier times, the newest of them."""
+    limit: Annotated[int, Meta(ge=1, le=100)] = 50
+    """Long bodies may make a page shorter; only an empty page is the end."""
+
+
+class Messages(Struct, kw_only=True):
+    """A page of a conversation's history, ascending by seq, without holes."""
+
+    entries: list[Entry]
+    head: int
+    """The last seq that the caller may see."""
+
+
+class ConversationsQuery(Struct, kw_only=True):
+    before: Annotated[str, Meta(max_length=64)] = ""
+    """``more`` of the page before."""
+    limit: Annotated[int, Meta(ge=1, le=100)] = 50
+
+
+class Conversations(Struct, kw_only=True):
+    """The conversation list, newest first. Unread is ``ordinal - read_ordinal``."""
+
+    conversations: list[Head]
+    more: str | None
+
+
+class Members(Struct, kw_only=True):
+    """Who is in a conversation."""
+
+    members: list[MemberInfo]
+    title: str

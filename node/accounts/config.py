@@ -24,9 +24,10 @@ class AccountsConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Passwords that wait for one of them, somewhat above half a second's worth; more requests are answered 503."""
     password_nice: int = 10
     """How far the hashing threads stand back behind the event loop (nice), so that chat does not notice sign-ins."""
-    password_memory_kib: int = 12_288
-    """argon2id's memory, KiB. With ``password_passes`` one of OWASP's equally strong settings; 16 ms of CPU."""
-    password_passes: int = 3
+    password_memory_kib: int = 7_168
+    """argon2id's memory, KiB. With ``password_passes`` one of OWASP's equally strong settings, the one that disturbs caches least; 14 ms of
+    CPU."""
+    password_passes: int = 5
     """argon2id's passes over it. Passwords of other settings are hashed anew when their owner signs in."""
     access_s: int = 600
     """How long an access token is valid: as long as a stolen one is of use. Sessions that are open stay open."""

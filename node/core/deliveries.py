@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from node.core.effects import EntryToClients
-from node.core.frames import AskPart, Deliver, DeliverHead, DeliverRefused, EchoSent, FanOut, MarksMoved, Part
+from node.core.asking import FIRST
+from node.core.frames import AskedSent, AskPart, Deliver, DeliverHead, DeliverRefused, EchoSent, FanOut, MarksMoved, Part
 
 if TYPE_CHECKING:
     from node.core.node import NodeCore
@@ -156,6 +157,9 @@ class Deliveries:
         row = frame.row
         if self._is_stale(frame.said_at) or self.node.owner_of(row.sender) != self.node.me:
             return self._refuse(frame.said_at, row.conversation, row.seq, source)
+        for edge, number, id_ in frame.requests:
+            if number >= FIRST:  # its asker has no session here, and asks again if this is lost
+                self.node.send(edge, AskedSent(row, number, id_))
         mailbox = self.node.mailboxes.get(row.sender)
         if mailbox is not None:
             mailbox.on_echo(frame)

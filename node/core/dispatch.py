@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from node.core import frames as f
+from node.core.asking import FIRST
 
 if TYPE_CHECKING:
     from node.core.node import NodeCore
@@ -17,7 +18,12 @@ Hands = dict[type, Callable[[Any, str], None]]
 
 def edge_handlers(node: NodeCore) -> Hands:
     """What the homes say to sessions."""
-    edge = node.edge
+    edge, asking = node.edge, node.asking
+
+    def either(ours: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
+        """What answers a session's request, or one of somebody without a session."""
+        return lambda x, src: ours(x, src) if x.session < FIRST else asking.on_answer(x, src)
+
     return {
         f.Attached: edge.on_attached,
         f.DropSession: edge.on_drop,
@@ -25,13 +31,14 @@ def edge_handlers(node: NodeCore) -> Hands:
         f.SentOut: edge.on_sent,
         f.HeadOut: edge.on_head,
         f.MarksOut: edge.on_marks,
-        f.HeadsOut: edge.on_heads,
+        f.HeadsOut: either(edge.on_heads),
         f.SyncedOut: edge.on_synced,
         f.CursorAnswer: edge.on_cursor,
-        f.Refusal: edge.on_refusal,
-        f.NotHere: edge.on_not_here,
-        f.EntriesAnswer: edge.on_entries,
-        f.MembersAnswer: edge.on_members,
+        f.Refusal: either(edge.on_refusal),
+        f.NotHere: lambda x, src: edge.on_not_here(x, src) if x.session < FIRST else asking.on_not_here(x, src),
+        f.AskedSent: asking.on_sent,
+        f.EntriesAnswer: either(edge.on_entries),
+        f.MembersAnswer: either(edge.on_members),
         f.PersonAnswer: edge.on_person,
     }
 

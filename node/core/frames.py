@@ -287,6 +287,14 @@ class SentOut(_F, tag=68, frozen=True):
     id: str
 
 
+class AskedSent(_F, tag=78, frozen=True):
+    """Home of the sender → whoever asked for somebody without a session there: the message is said."""
+
+    row: EntryRow
+    session: int
+    id: str
+
+
 class HeadOut(_F, tag=69, frozen=True):
     """Mailbox → edge: ``head`` to these sessions."""
 
@@ -366,5 +374,5 @@ NodeFrame: TypeAlias = (
     ToConversation | GroupChange | Refusal | NotHere | Deliver | DeliverHead | DeliverRefused | EchoSent | AskPart | Part
     | MarkReport | MarkStored | MarksMoved | AskHead | HeadAnswer | AskEntries | EntriesAnswer | AskMembers | MembersAnswer
     | Attach | Attached | Detach | DropSession | MarkFrom | AskCursor | CursorAnswer | FanOut | SentOut | HeadOut | MarksOut
-    | HeadsOut | SyncedOut | AskHeads | AskPerson | PersonAnswer | RevokeDevice | DeviceRevoked
+    | HeadsOut | SyncedOut | AskHeads | AskPerson | PersonAnswer | RevokeDevice | DeviceRevoked | AskedSent
 )  # fmt: skip

@@ -25,6 +25,7 @@ from directory.client import ClientEvent, DirectoryClient, Lost, MoveTakenBack, 
 from directory.frames import DirectoryFrame
 from directory.table import Delta, Table
 from node.core import frames as f
+from node.core.asking import Asking
 from node.core.conversation import Conversation, ConversationFrame
 from node.core.deliveries import Deliveries
 from node.core.dispatch import actor_handlers, edge_handlers
@@ -99,6 +100,7 @@ class NodeCore:
         self.conversations: dict[str, Conversation] = {}
         self.mailboxes: dict[str, Mailbox] = {}
         self.edge = Edge(self, mesh.me.name, directory.member.public_url)
+        self.asking = Asking(self)
         self.people = People(self, self.mailboxes)
         self.revocations = Revocations(self, self.on_mailbox)
         self.deliveries = Deliveries(self)
@@ -145,11 +147,15 @@ class NodeCore:
             self.edge.close(session)
             self._drain()
 
+    def do(self, what: Callable[[], None], now: float) -> None:
+        """Carries out what HTTP asks for; an incarnation that has ended does nothing."""
+        if self._begin(now):
+            what()
+            self._drain()
+
     def revoke(self, user: str, device: str, done: Callable[[codes.Code | None], None], now: float) -> None:
         """See ``Revocations.revoke``; an incarnation that ends meanwhile calls nothing."""
-        if self._begin(now):
-            self.revocations.revoke(user, device, done)
-            self._drain()
+        self.do(lambda: self.revocations.revoke(user, device, done), now)
 
     def tick(self, now: float) -> None:
         """Does what is due, and what was left for the links."""

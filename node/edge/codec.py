@@ -85,7 +85,7 @@ def decode(data: bytes, binary: bool, bytes_max: int = FRAME_BYTES_MAX) -> Clien
         return BadFrame(codes.TOO_BIG, f"a frame may have {bytes_max} bytes, this one has {len(data)}")
     try:
         frame = _MSGPACK.decode(data) if binary else _JSON.decode(data)
-        field = _wrong_field(frame)
+        field = wrong_field(frame)
         return frame if field is None else _invalid_field(frame, field)
     except msgspec.ValidationError as error:
         return _invalid(str(error), data, binary)
@@ -147,7 +147,7 @@ def sent_frame(id_: str, entry: EncodedEntry, binary: bool) -> bytes:
 _TYPE = re.compile(r"[a-z][a-z0-9_.]{0,31}")
 
 
-def _wrong_field(frame: ClientFrame) -> str | None:
+def wrong_field(frame: ClientFrame) -> str | None:
     """The first field whose text is not of the form that the documents give for ids and types."""
     if isinstance(frame, Send):
         if not is_id(frame.to):

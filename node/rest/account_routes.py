@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from homing import codes, rest
-from msgspec import Struct
 
 from node.accounts.names import folded
 from node.accounts.profiles import Profiles
 from node.accounts.service import Accounts
-from node.rest.route import Call, Route, id_of
+from node.rest.route import Call, Route, body_of, id_of, query_of
 
-S = TypeVar("S", bound=Struct)
 REFRESH_FAMILY_CHARS = 20
 """The part of a refresh token's text that all tokens of one device share."""
 
@@ -22,25 +18,15 @@ def account_routes(accounts: Accounts, profiles: Profiles) -> list[Route]:
     return [*_sessions(accounts), *_devices(accounts), *_people(profiles), *_contacts(profiles), *_privacy(profiles)]
 
 
-def _body(call: Call, kind: type[S]) -> S:
-    assert isinstance(call.body, kind), "the server decodes what the route names"
-    return call.body
-
-
-def _query(call: Call, kind: type[S]) -> S:
-    assert isinstance(call.query, kind), "the server decodes what the route names"
-    return call.query
-
-
 def _sessions(accounts: Accounts) -> list[Route]:
     async def register(call: Call) -> rest.Session:
-        return await accounts.register(_body(call, rest.Register))
+        return await accounts.register(body_of(call, rest.Register))
 
     async def sign_in(call: Call) -> rest.Session:
-        return await accounts.sign_in(_body(call, rest.SignIn))
+        return await accounts.sign_in(body_of(call, rest.SignIn))
 
     async def renew(call: Call) -> rest.Session:
-        return await accounts.renew(_body(call, rest.Renew))
+        return await accounts.renew(body_of(call, rest.Renew))
 
     async def sign_out(call: Call) -> None:
         await accounts.revoke_device(call.who, call.who.device)
@@ -52,18 +38,18 @@ def _sessions(accounts: Accounts) -> list[Route]:
         Route(
             name="register", method="POST", path="/v1/accounts", summary="Make an account and sign its first device in",
             handle=register, limiter="register", body=rest.Register, answer=rest.Session, status=201, errors=(codes.CONFLICT,),
-            needs_token=False, limited_by=lambda call: folded(_body(call, rest.Register).handle),
+            needs_token=False, limited_by=lambda call: folded(body_of(call, rest.Register).handle),
         ),
         Route(
             name="sign_in", method="POST", path="/v1/sessions", summary="Sign a new device in",
             handle=sign_in, limiter="sign_in", body=rest.SignIn, answer=rest.Session, status=201, errors=(codes.WRONG_CREDENTIALS,),
-            needs_token=False, limited_by=lambda call: folded(_body(call, rest.SignIn).handle),
+            needs_token=False, limited_by=lambda call: folded(body_of(call, rest.SignIn).handle),
         ),
         Route(
             name="renew", method="POST", path="/v1/sessions/refresh",
             summary="Take a refresh token for new tokens; one that was used before signs its device out",
             handle=renew, limiter="refresh", body=rest.Renew, answer=rest.Session, errors=(codes.TOKEN_INVALID, codes.DEVICE_REVOKED),
-            needs_token=False, limited_by=lambda call: _body(call, rest.Renew).refresh_token[:REFRESH_FAMILY_CHARS],
+            needs_token=False, limited_by=lambda call: body_of(call, rest.Renew).refresh_token[:REFRESH_FAMILY_CHARS],
         ),
         Route(
             name="sign_out", method="DELETE", path="/v1/sessions/current",
@@ -82,7 +68,7 @@ def _devices(accounts: Accounts) -> list[Route]:
         return await accounts.devices(call.who)
 
     async def rename(call: Call) -> rest.Device:
-        return await accounts.rename_device(call.who, call.path["device"], _body(call, rest.DeviceChange))
+        return await accounts.rename_device(call.who, call.path["device"], body_of(call, rest.DeviceChange))
 
     async def revoke(call: Call) -> None:
         await accounts.revoke_device(call.who, call.path["device"])
@@ -109,10 +95,10 @@ def _people(profiles: Profiles) -> list[Route]:
         return await profiles.me(call.who)
 
     async def change_me(call: Call) -> rest.Me:
-        return await profiles.change_me(call.who, _body(call, rest.MeChange))
+        return await profiles.change_me(call.who, body_of(call, rest.MeChange))
 
     async def by_handle(call: Call) -> rest.Person:
-        return await profiles.by_handle(_query(call, rest.UserQuery).handle)
+        return await profiles.by_handle(query_of(call, rest.UserQuery).handle)
 
     async def by_id(call: Call) -> rest.Person:
         return await profiles.by_id(id_of(call, "user"))
@@ -139,10 +125,10 @@ def _people(profiles: Profiles) -> list[Route]:
 
 def _contacts(profiles: Profiles) -> list[Route]:
     async def contacts(call: Call) -> rest.Contacts:
-        return await profiles.contacts(call.who, _query(call, rest.ContactsQuery))
+        return await profiles.contacts(call.who, query_of(call, rest.ContactsQuery))
 
     async def put(call: Call) -> rest.Contact:
-        return await profiles.put_contact(call.who, id_of(call, "user"), _body(call, rest.ContactChange))
+        return await profiles.put_contact(call.who, id_of(call, "user"), body_of(call, rest.ContactChange))
 
     async def delete(call: Call) -> None:
         await profiles.delete_contact(call.who, id_of(call, "user"))
@@ -168,7 +154,7 @@ def _privacy(profiles: Profiles) -> list[Route]:
         return await profiles.privacy(call.who)
 
     async def change(call: Call) -> rest.Privacy:
-        return await profiles.change_privacy(call.who, _body(call, rest.PrivacyChange))
+        return await profiles.change_privacy(call.who, body_of(call, rest.PrivacyChange))
 
     return [
         Route(

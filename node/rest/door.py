@@ -17,9 +17,12 @@ from node.accounts.revoked import RevokedDevices
 from node.accounts.service import Accounts
 from node.accounts.signer import Signer
 from node.edge.tokens import TokenChecker
+from node.gateway import Gateway
 from node.refusal import Refused
 from node.rest.account_routes import account_routes
+from node.rest.chat import Chat
 from node.rest.limiters import LimiterConfig, Limiters
+from node.rest.message_routes import message_routes
 from node.rest.metrics import RestMetrics
 from node.rest.server import RestServer, Surroundings
 
@@ -54,6 +57,7 @@ class Door:
         clocks: see ``Clocks``.
         origins: web origins that may ask, beside the node's own host.
         revoke: closes a device's sessions in the whole cluster; None: done.
+        gateway: the way to the node's core.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class Door:
         clocks: Clocks,
         origins: frozenset[str],
         revoke: Callable[[str, str], Awaitable[Code | None]],
+        gateway: Gateway,
     ) -> None:
         async def revoke_here(user: str, device: str) -> Code | None:
             self.revoked.forget(user, device)
@@ -73,7 +78,8 @@ class Door:
         signer = Signer(keys.directory, keys.cluster, config)
         self.accounts = Accounts(config, signer, clocks.time_ms, revoke_here)
         self.revoked = RevokedDevices(self.accounts.is_revoked, clocks.now)
-        routes = account_routes(self.accounts, Profiles(config, self.accounts.database, clocks.time_ms))
+        profiles = Profiles(config, self.accounts.database, clocks.time_ms)
+        routes = [*account_routes(self.accounts, profiles), *message_routes(Chat(gateway))]
         around = Surroundings(checker, clocks.now, clocks.time_ms, clocks.is_ready, self.revoked)
         self.server = RestServer(routes, around, Limiters(limiters), origins)
         self._clocks = clocks

@@ -40,6 +40,10 @@ class LimiterConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """What changes it."""
     people: Limit = Limit(Rate(per_s=20, burst=200), Rate(per_s=5, burst=100))
     """Looking others up: enough for an address book, slow for who collects accounts."""
+    messages: Limit = Limit(Rate(per_s=200, burst=1_000), Rate(per_s=20, burst=100))
+    """Messages that are sent over HTTP; they count for ``rates.user_sends`` as well."""
+    history: Limit = Limit(Rate(per_s=200, burst=1_000), Rate(per_s=20, burst=100))
+    """Pages of history and of the conversation list."""
     buckets_max: int = 50_000
     """Addresses, and users, that each limiter remembers; those whose bucket is full again are forgotten first."""
 

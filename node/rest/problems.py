@@ -35,7 +35,7 @@ STATUS: dict[Code, int] = {
     codes.DEVICE_REVOKED: 401,
     codes.RESYNC: 409,
 }
-"""What is not here is said by no route."""
+"""What is not here asks for another try, over HTTP: 503."""
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -45,7 +45,7 @@ def problem_of(refused: Refused) -> Problem:
     return Problem(
         type=f"urn:homing:problem:{code.name}",
         title=code.name,
-        status=refused.status or STATUS[code],
+        status=refused.status or STATUS.get(code, 503),
         detail=refused.message.encode("utf-8", "replace").decode()[:DETAIL_CHARS_MAX],
         code=code.number,
         field=refused.field,

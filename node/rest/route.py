@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from homing import codes
 from homing.codes import Code
+from homing.ids import USER, is_id, kind_of
 from msgspec import Struct
 
 from node.edge.tokens import Claims
 from node.refusal import Refused
+
+S = TypeVar("S", bound=Struct)
 
 
 class Call(Struct):
@@ -53,10 +57,20 @@ class Route(Struct, frozen=True, kw_only=True):
     """Whether a device that was signed out may still ask: only to be signed out again."""
 
 
-def id_of(call: Call, name: str) -> str:
-    """A path's part that must be an id. Raises Refused: nothing can be found under it."""
-    from homing.ids import USER, is_id, kind_of
+def body_of(call: Call, kind: type[S]) -> S:
+    """The body, of the type that the route names."""
+    assert isinstance(call.body, kind), "the server decodes what the route names"
+    return call.body
 
+
+def query_of(call: Call, kind: type[S]) -> S:
+    """The parameters, of the type that the route names."""
+    assert isinstance(call.query, kind), "the server decodes what the route names"
+    return call.query
+
+
+def id_of(call: Call, name: str) -> str:
+    """A path's part that must be a user's id. Raises Refused: nothing can be found under it."""
     text = call.path[name]
     if not is_id(text) or kind_of(text) != USER:
         raise Refused(codes.NOT_FOUND, f"{name} must be a user's id")

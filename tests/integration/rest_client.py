@@ -64,7 +64,7 @@ class Person:
             given.setdefault("Authorization", f"Bearer {access}")
         data = raw
         if body is not ...:
-            data = json.dumps(body).encode()
+            data = json.dumps(body, ensure_ascii=False).encode()
             given.setdefault("Content-Type", "application/json")
         connection = http.client.HTTPConnection("127.0.0.1", port_of(self.cluster, self.node if node is None else node), TIMEOUT_S)
         try:

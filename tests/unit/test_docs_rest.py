@@ -8,6 +8,7 @@ from pathlib import Path
 from homing import codes
 
 from node.rest.account_routes import account_routes
+from node.rest.message_routes import message_routes
 from node.rest.problems import STATUS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -15,7 +16,7 @@ ROW = re.compile(r"\| `(\w+) ([^`]+)` \| ([^|]+) \|(?: `(\w+)`)? \| (\d+)(?: `(\
 
 
 def test_every_route_has_its_row() -> None:
-    routes = account_routes(None, None)  # type: ignore[arg-type]  # nothing is called
+    routes = [*account_routes(None, None), *message_routes(None)]  # type: ignore[arg-type]  # nothing is called
     rows = [match.groups() for line in (DOCS / "rest.md").read_text(encoding="utf-8").splitlines() if (match := ROW.fullmatch(line))]
     told = [(method, path, given, status, answer, limiter) for method, path, _, given, status, answer, limiter in rows]
     assert told == [

@@ -253,8 +253,9 @@ async def test_pages_of_listed_origins_may_ask_and_others_not(door: Door) -> Non
 
 def test_every_code_that_a_route_may_name_has_a_status() -> None:
     from node.rest.account_routes import account_routes
+    from node.rest.message_routes import message_routes
 
-    routes = account_routes(None, None)  # type: ignore[arg-type]  # nothing is called
+    routes = [*account_routes(None, None), *message_routes(None)]  # type: ignore[arg-type]  # nothing is called
     assert {code for route in routes for code in route.errors} <= set(STATUS)
     assert len({route.name for route in routes}) == len({(route.method, route.path) for route in routes}) == len(routes)
     assert {route.limiter for route in routes} == set(Limiters(LimiterConfig()).by_name)

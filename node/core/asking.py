@@ -1,0 +1,153 @@
+"""Requests of users who have no session here: what HTTP asks of homes (``design.md`` §3, §4).
+
+Theory of operation. A request is the same mesh frame as a session's, under a number where a session's would stand (from ``FIRST`` on, so
+that the two are told apart), and is answered with the same frames. It is asked again when its place has another owner, when it met a slot
+that moves, and now and then: homes answer a repeat as they answer the first, and a message has one entry whatever is repeated (P4).
+
+Laws:
+    * ``done`` is called once: with the answer, or with a refusal; at the latest after ``request_timeout_s``.
+    * An answer counts only from the present owner of what was asked; ``sent``, which is true from whoever says it, from anybody.
+    * The requests are bounded. What finds no room, or no link, is refused before anything was done (P7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+from homing import codes
+from homing import protocol as p
+from homing.ids import DIRECT, GROUP, USER, direct_id, kind_of
+from msgspec import Struct, structs
+
+from node.core.frames import (
+    AskedSent,
+    AskEntries,
+    AskHeads,
+    AskMembers,
+    EntriesAnswer,
+    HeadsOut,
+    MembersAnswer,
+    NotHere,
+    Refusal,
+    ToConversation,
+)
+
+if TYPE_CHECKING:
+    from node.core.services import Services
+
+FIRST = 1 << 40
+"""The numbers of requests begin here; a node never has so many sessions."""
+ASKED_MAX = 1_024
+"""Requests of one node that wait for an answer."""
+ASK_AGAIN_S = 0.5
+"""What has no answer is looked at so often: whether its place has another owner."""
+REPEAT_S = 2.5
+"""A home that says nothing is asked again after this."""
+RETRY_MS = 500
+
+Question: TypeAlias = ToConversation | AskEntries | AskMembers | AskHeads
+Answer: TypeAlias = AskedSent | EntriesAnswer | MembersAnswer | HeadsOut
+Done: TypeAlias = Callable[[Answer | Refusal], None]
+
+
+class Asked(Struct):
+    """A request without an answer."""
+
+    place: str
+    """Whose home answers."""
+    frame: Question
+    done: Done
+    until: float
+    asked: str = ""
+    """The incarnation that was asked last."""
+    asked_at: float = 0.0
+
+
+class Asking:
+    """All such requests of one node."""
+
+    def __init__(self, services: Services) -> None:
+        self.sv = services
+        self.waiting: dict[int, Asked] = {}
+        self.n = FIRST
+
+    # -------------------------------------------------------------- who asks
+
+    def send(self, user: str, f: p.Send, done: Done) -> None:
+        """Says something, as a session's ``send``."""
+        kind = kind_of(f.to)
+        if kind not in (USER, DIRECT, GROUP):
+            return done(Refusal(0, f.id, codes.INVALID.name, "this id is neither a user's nor a conversation's", field="to"))
+        if f.type.startswith("group."):
+            return done(Refusal(0, f.id, codes.INVALID.name, "types that begin with group. are made by the group operations", field="type"))
+        peer, conversation = (f.to, direct_id(user, f.to)) if kind == USER else ("", f.to)
+        self._ask(conversation, ToConversation(conversation, user, 0, f.id, f.type, f.body, f.ts, f.after, peer), done)
+
+    def entries(self, user: str, conversation: str, from_seq: int, to_seq: int | None, limit: int, done: Done) -> None:
+        """A page of history: the newest ``limit`` entries of the range."""
+        self._ask(conversation, AskEntries(conversation, user, 0, "", max(1, from_seq), to_seq, limit), done)
+
+    def members(self, user: str, conversation: str, done: Done) -> None:
+        """Who is in a conversation."""
+        self._ask(conversation, AskMembers(conversation, user, 0, ""), done)
+
+    def heads(self, user: str, before: str, limit: int, done: Done) -> None:
+        """A page of the conversation list, newest first."""
+        self._ask(user, AskHeads(user, 0, "heads", before, limit), done)
+
+    def _ask(self, place: str, frame: Question, done: Done) -> None:
+        if len(self.waiting) >= ASKED_MAX:
+            return done(_overloaded(frame))
+        self.n += 1
+        n = self.n
+        asked = self.waiting[n] = Asked(place, structs.replace(frame, session=n), done, self.sv.now + self.sv.limits.request_timeout_s)
+        if not self._put(asked):
+            del self.waiting[n]
+            return done(_overloaded(frame))
+        self._later(n)
+
+    def _put(self, asked: Asked) -> bool:
+        """Asks the present owner, if there is one; False: it takes nothing now."""
+        owner = self.sv.owner_of(asked.place)
+        asked.asked, asked.asked_at = owner, self.sv.now
+        return not owner or self.sv.send(owner, asked.frame)
+
+    def _later(self, n: int) -> None:
+        self.sv.at(self.sv.now + ASK_AGAIN_S, partial(self._look, n))
+
+    def _look(self, n: int) -> None:
+        asked = self.waiting.get(n)
+        if asked is None:
+            return
+        if self.sv.now >= asked.until:
+            del self.waiting[n]
+            text = "no answer in time; the same id again tells what became of it"
+            return asked.done(Refusal(n, asked.frame.id, codes.UNAVAILABLE.name, text, retry_after_ms=RETRY_MS))
+        if asked.asked != self.sv.owner_of(asked.place) or self.sv.now - asked.asked_at >= REPEAT_S:
+            self._put(asked)
+        self._later(n)
+
+    # -------------------------------------------------------------- answers of homes
+
+    def on_answer(self, frame: EntriesAnswer | MembersAnswer | HeadsOut | Refusal, owner: str) -> None:
+        asked = self.waiting.get(frame.session)
+        if asked is not None and self.sv.owner_of(asked.place) == owner:
+            del self.waiting[frame.session]
+            asked.done(frame)
+
+    def on_sent(self, frame: AskedSent, _: str) -> None:
+        asked = self.waiting.pop(frame.session, None)
+        if asked is not None:
+            asked.done(frame)
+
+    def on_not_here(self, frame: NotHere, _: str) -> None:
+        asked = self.waiting.get(frame.session)
+        if asked is not None:
+            asked.asked = ""  # the next look asks again
+
+
+def _overloaded(frame: Question) -> Refusal:
+    text = "this node has too many requests without an answer, or the home takes nothing now"
+    return Refusal(0, frame.id, codes.OVERLOADED.name, text, retry_after_ms=RETRY_MS)

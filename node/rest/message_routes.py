@@ -1,0 +1,54 @@
+"""The routes of conversations: who asks what of ``chat.py``."""
+
+from __future__ import annotations
+
+from homing import codes, ids, rest
+
+from node.refusal import Refused
+from node.rest.chat import Chat
+from node.rest.route import Call, Route, body_of, query_of
+
+
+def message_routes(chat: Chat) -> list[Route]:
+    """The table."""
+
+    async def send(call: Call) -> rest.Sent:
+        return await chat.send(call.who, body_of(call, rest.Message))
+
+    async def conversations(call: Call) -> rest.Conversations:
+        return await chat.conversations(call.who, query_of(call, rest.ConversationsQuery))
+
+    async def messages(call: Call) -> rest.Messages:
+        return await chat.messages(call.who, _conversation(call), query_of(call, rest.MessagesQuery))
+
+    async def members(call: Call) -> rest.Members:
+        return await chat.members(call.who, _conversation(call))
+
+    return [
+        Route(
+            name="send", method="POST", path="/v1/messages", summary="Say something to a user or into a conversation",
+            handle=send, limiter="messages", body=rest.Message, answer=rest.Sent,
+            errors=(codes.NOT_A_MEMBER, codes.NOT_FOUND, codes.RESYNC),
+        ),
+        Route(
+            name="conversations", method="GET", path="/v1/conversations", summary="The conversation list, newest first",
+            handle=conversations, limiter="history", query=rest.ConversationsQuery, answer=rest.Conversations,
+        ),
+        Route(
+            name="messages", method="GET", path="/v1/conversations/{conversation}/messages",
+            summary="A page of history, by seq or by time",
+            handle=messages, limiter="history", query=rest.MessagesQuery, answer=rest.Messages,
+            errors=(codes.NOT_A_MEMBER, codes.NOT_FOUND),
+        ),
+        Route(
+            name="members", method="GET", path="/v1/conversations/{conversation}/members", summary="Who is in a conversation",
+            handle=members, limiter="history", answer=rest.Members, errors=(codes.NOT_A_MEMBER, codes.NOT_FOUND),
+        ),
+    ]  # fmt: skip
+
+
+def _conversation(call: Call) -> str:
+    text = call.path["conversation"]
+    if not ids.is_id(text) or ids.kind_of(text) not in (ids.DIRECT, ids.GROUP):
+        raise Refused(codes.NOT_FOUND, "this is no conversation's id")
+    return text
