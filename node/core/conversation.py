@@ -1,7 +1,8 @@
 """The conversation actor: the only writer of one conversation's log (``design.md`` §3, §5).
 
 Theory of operation. An actor is made when its slot is at home here and somebody asks. It *loads* (log row, last entries, members, marks),
-keeps the longest unbroken run of counting entries, writes the *log row* with its own term, and only then is *open*. A request becomes a
+keeps the longest unbroken run of counting entries, writes the *log row* with its own term, and only then is *open* (``claim.py``; where
+nothing is stored yet the row waits for the first entry). A request becomes a
 ``Pending`` entry: seq, term, time and ordinal are fixed, its row is written. In seq order, what is stored is *said*: delivered to the homes
 of the members; it is ``Unsettled`` until every other member's home has it in hand, then the sender's home gets ``sent`` and the echo.
 
@@ -27,6 +28,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from node.core import log
+from node.core.claim import Claim
 from node.core.frames import (
     AskEntries,
     AskHead,
@@ -48,7 +50,7 @@ from node.core.receipts import Receipts
 from node.core.roster import Denied, Roster
 from node.core.services import Services
 from node.core.speech import Speech
-from storage.store import Answer, EntriesRead, EntryRow, LoadLog, LogLoaded, LogRow, MemberRow, Outcome, ReadEntries
+from storage.store import Answer, EntriesRead, EntryRow, LoadLog, LogLoaded, MemberRow, Outcome, ReadEntries
 
 LOADING, BARRIER, OPEN, FROZEN, SEALED, CLOSED = "loading", "barrier", "open", "frozen", "sealed", "closed"
 """Frozen: nothing new, marks are still taken and stored at once. Sealed: at rest, and the directory has been told so."""
@@ -93,6 +95,7 @@ class Conversation:
         self.ids: dict[tuple[str, str], int] = {}
         self.roster = Roster()
         self.marks = Marks()
+        self.claim = Claim(self)
         self.index = IndexLaw(self)
         self.speech = Speech(self)
         self.receipts = Receipts(self)
@@ -143,23 +146,10 @@ class Conversation:
             self.roster.apply(row)
         self.index.forget(bool(self.regroup))
         self.speech.opened_at = self.head
-        if self.terms and self.terms[-1][0] == self.term:
-            self._open()
-        elif self.sv.rules.log_row:
-            self.state = BARRIER
-            self.terms = log.with_term(self.terms, self.term, self.next)
-            self.sv.write(LogRow(self.id, self.terms), self._on_barrier, None)
-        else:
-            self.terms = log.with_term(self.terms, self.term, self.next)
-            self._open()
+        self.claim.begin(answer)
 
-    def _on_barrier(self, outcome: Outcome, _: None) -> None:
-        if outcome is Outcome.FENCED:
-            self.sv.fenced()
-        elif outcome is Outcome.STORED and self.state == BARRIER:
-            self._open()
-
-    def _open(self) -> None:
+    def open(self) -> None:
+        """From now on the conversation answers."""
         self.state = OPEN
         self._derive(self.regroup)
         self.regroup = []
@@ -226,6 +216,8 @@ class Conversation:
             type_, body = self._permit(frame)
         except Denied as no:
             return self.refuse(frame, source, no.code, no.message, no.field)
+        if not self.claim.held:
+            return self.claim.take(frame, source)
         self._append(frame, type_, body, [(source, frame.session, frame.id)])
 
     def _permit(self, frame: Writing) -> tuple[str, str]:
@@ -262,6 +254,9 @@ class Conversation:
         if not self.underived:
             if not frame.peer or direct_id(frame.user, frame.peer) != self.id or {frame.user, frame.peer} <= known:
                 return False
+            if not self.claim.held:
+                self.claim.take(frame, source)
+                return True
             self.roster.start_direct(frame.user, frame.peer)
             self.index.forget(True)
             for user in self.roster.current():
@@ -476,7 +471,7 @@ class Conversation:
 
     def unfreeze(self) -> None:
         if self.state in (FROZEN, SEALED):
-            self._open()
+            self.open()
 
     def close(self) -> None:
         """The slot is somebody else's now, or the actor is let go: nothing is said any more."""

@@ -286,8 +286,11 @@ class Edge:
         under_way = sum(isinstance(request.frame, AskEntries) for request in s.requests.values())
         if f.id not in s.requests and under_way >= self.sv.limits.fetches_per_session_max:
             return self._error(session, codes.OVERLOADED, "too many pages under way", f.id, retry_ms=200)
-        frame = AskEntries(f.conversation, s.who.user, session, f.id, max(1, f.from_seq), f.to_seq, f.limit)
-        self._ask(session, s, f.id, f.conversation, frame)
+        peer, conversation = "", f.conversation
+        if kind_of(conversation) == USER:
+            peer, conversation = conversation, _direct_id(s.who.user, conversation)
+        frame = AskEntries(conversation, s.who.user, session, f.id, max(1, f.from_seq), f.to_seq, f.limit, peer)
+        self._ask(session, s, f.id, conversation, frame)
 
     def _fetch_person(self, session: int, s: EdgeSession, f: p.FetchPerson) -> None:
         if kind_of(f.user) != USER:

@@ -186,6 +186,8 @@ class AskEntries(_F, tag=16, frozen=True):
     from_seq: int
     to_seq: int | None
     limit: int
+    peer: str = ""
+    """The other member, when the client named a user."""
 
 
 class EntriesAnswer(_F, tag=17, frozen=True):

@@ -26,7 +26,7 @@ from node.core.frames import (
     ToConversation,
 )
 from node.core.limits import CoreLimits
-from storage.store import CellRow, EntryRow, IndexRow, LogRow, MemberRow, Outcome, ReceiptsRow, Write
+from storage.store import CellRow, EntryRow, IndexRow, LoadLog, LogLoaded, LogRow, MemberRow, Outcome, ReceiptsRow, Write
 from tests.unit.core_rig import ALICE, BOB, CAROL, DAVE, DIRECT, ME, OTHER, Rig
 
 GROUP = group_id(b"0123456789abcdef")
@@ -85,10 +85,41 @@ def test_a_direct_conversation_of_which_one_row_is_known_is_begun_again(rig: Rig
 
 
 def test_a_fenced_log_row_ends_the_incarnation(rig: Rig) -> None:
+    rig.store.commit([Write(ME, MemberRow(DIRECT, ALICE, 0, "member", 1, 0))])
     Conversation(rig, DIRECT, 5)
     rig.answer_asks()
     rig.store_all(LogRow, Outcome.FENCED)
     assert rig.ended
+
+
+def test_who_asks_for_what_is_not_there_leaves_no_row(rig: Rig) -> None:
+    for id_ in (GROUP, DIRECT):
+        cv = Conversation(rig, id_, 5)
+        cv.on_frame(AskEntries(id_, ALICE, 7, "f1", 1, None, 10), EDGE)
+        cv.on_frame(AskHead(id_, ALICE, 1, 0), OTHER)
+        cv.on_frame(MarkReport(id_, ((ALICE, 3, 3),)), OTHER)
+        cv.on_frame(ToConversation(id_, ALICE, 7, "m1", "text", "hi", 0, None), EDGE)
+        rig.settle()
+        assert {r.code for r in rig.frames(Refusal)} == {"not_a_member", "not_found"} and rig.frames(HeadAnswer)[0].seq == 0
+    assert rig.store.read(LoadLog(GROUP)) == rig.store.read(LoadLog(DIRECT)) == LogLoaded(None, [], [], None)
+
+
+def test_nothing_is_appended_to_an_empty_log_before_its_row_is_written(rig: Rig) -> None:
+    cv = rig.open_conversation(GROUP)
+    create, rename = change("group.create", "g1", members=(BOB,), title="T"), change("group.rename", "g2", title="U")
+    cv.on_frame(create, EDGE)
+    cv.on_frame(rename, EDGE)
+    assert [type(row) for row, _, _ in rig.writes] == [LogRow] and not cv.pending
+    rig.settle()
+    assert cv.head == 2 and cv.terms == ((1, 1),) and [echo.row.client_message_id for echo in rig.frames(EchoSent)] == ["g1", "g2"]
+
+
+def test_a_home_that_was_superseded_does_not_say_that_nothing_is_there(rig: Rig) -> None:
+    cv = Conversation(rig, GROUP, 5)
+    cv.on_frame(AskEntries(GROUP, ALICE, 7, "f1", 1, None, 10), EDGE)
+    rig.store.commit([Write(OTHER, CellRow(2, (OTHER,)))])
+    rig.answer_asks()
+    assert rig.ended and not rig.frames(Refusal) and cv.state != "open"
 
 
 def test_sent_comes_after_storage_and_after_the_other_home_has_it(rig: Rig) -> None:
@@ -313,6 +344,7 @@ def test_creating_a_group_again_is_the_same_group_and_by_another_a_conflict(rig:
 def test_members_survive_a_crash_between_an_entry_and_its_rows(rig: Rig) -> None:
     cv = rig.open_conversation(GROUP)
     cv.on_frame(change("group.create", "g1", members=(BOB, CAROL), title="T"), EDGE)
+    rig.store_all(LogRow)
     rig.store_all(EntryRow)
     rig.writes.clear()
     rig.tracked.clear()

@@ -93,9 +93,15 @@ class History:
             verdict.judge_logs()
             unrest = verdict.unrest(closed)
             if unrest is None:
-                return
+                return self._judge_made_up()
             if self.world.now > until:
                 raise unrest
+
+    def _judge_made_up(self) -> None:
+        """P7: whoever makes up ids leaves nothing behind."""
+        for conversation in self.workload.made_up:
+            if self.cluster.store.merged(("logs", conversation)):
+                raise Violation("P7", f"somebody asked for {conversation}, which nobody ever began, and left a row")
 
     def _close(self) -> None:
         """Says one last thing everywhere, so that what was stored but said to nobody yet is seen by all."""

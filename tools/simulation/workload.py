@@ -39,6 +39,8 @@ class Workload:
         self.random = cluster.world.random
         self.work = work
         self.groups: list[str] = []
+        self.made_up: list[str] = []
+        """Conversations that somebody asked for and nobody ever began."""
         self.numbers = count(1)
         pairs = [(a, b) for i, a in enumerate(cluster.users) for b in cluster.users[i + 1 :]]
         self.pairs = self.random.sample(pairs, min(len(pairs), work.directs))
@@ -104,8 +106,12 @@ class Workload:
             return
         id_ = f"?{self._id(device)}"
         known = sorted({*device.core.conversations, *self.groups})
-        kind = random.choice(("history", "history", "heads", "members")) if known else "heads"
-        if kind == "heads":
+        kind = random.choice(("history", "history", "heads", "members", "nothing")) if known else "heads"
+        if kind == "nothing":
+            made_up = random.choice((ids.group_id(random.randbytes(16)), ids.direct_id(device.user, ids.user_id(f"nobody{id_}"))))
+            self.made_up.append(made_up)
+            device.ask(p.Fetch(id=id_, conversation=made_up, limit=5))
+        elif kind == "heads":
             device.ask(p.FetchHeads(id=id_, limit=random.randint(1, 3)))
         elif kind == "members":
             device.ask(p.FetchMembers(id=id_, conversation=random.choice(known)))
