@@ -183,6 +183,28 @@ async def test_a_chat_on_the_screen_from_the_first_key_to_ctrl_c(server: ChatSer
         await until(lambda: shown._buffer.text == "a draft")
 
 
+async def test_what_is_typed_before_a_chat_is_open_goes_into_that_chat(server: ChatServer, tmp_path: Path) -> None:
+    """On a new device /to waits for the list of chats; a message that is typed meanwhile waits for /to."""
+
+    async def get_token() -> str:
+        return "alice"
+
+    server.silent = True
+    async with Client(server.url, get_token, user="alice") as client:
+        with create_pipe_input() as keys:
+            shown = Screen(client, "alice", keys, DummyOutput())
+            running = asyncio.create_task(shown.run(None))
+            keys.send_text("/to bob\rhello\rand the next l")
+            await until(lambda: shown._buffer.text == "and the next l" and server.frames != [])
+            server.silent = False
+            await server.cut()
+            await until(lambda: [e.body for c in server.chats.values() for e in c.log] == ["hello"])
+            assert shown._notes == [] and shown._buffer.text == "and the next l"
+            keys.send_text("\x03")
+            async with asyncio.timeout(5):
+                await running
+
+
 async def test_scrolling_up_loads_history_and_new_messages_do_not_move_it(server: ChatServer, tmp_path: Path) -> None:
     for n in range(300):
         await server.say("bob", "alice", f"m{n}")

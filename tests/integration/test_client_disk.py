@@ -188,13 +188,15 @@ async def test_a_send_that_fails_because_of_the_disk_takes_nothing_with_it(make:
     store = FullStore()
     alice = await live(make("alice", store))
     await server.say("bob", "alice", "x")
-    await alice.conversation("bob").events().__anext__()
+    await until(lambda: alice.conversation("bob").state.contig == 1)
     store.is_full = True
+    await alice.conversation("bob").read()  # is written with what comes next
     results = await asyncio.gather(*(alice.send("bob", str(n)) for n in range(20)), return_exceptions=True)
     assert all(isinstance(r, StoreFailed) for r in results) and alice.outbox() == []
     store.is_full = False
-    await (await alice.send("bob", "last")).stored
+    await (await alice.send("eve", "last")).stored
     assert [e.body for c in server.chats.values() for e in c.log] == ["x", "last"]
+    assert (alice.conversation("bob").id, 1) in {(c.id, c.read) for b in store.written if b.changes for c in b.changes.conversations}
 
 
 async def test_concurrent_sends_share_their_writes(make: Make, server: ChatServer) -> None:
