@@ -33,7 +33,7 @@ class Passwords:
 
     def __init__(self, config: AccountsConfig) -> None:
         self._config = config
-        self.pool = Pool("password", config.password_threads, config.password_waiting_max, config.password_nice)
+        self.pool = Pool("password", config.password_threads, config.password_waiting_max)
         self._lock = threading.Lock()
         self._made: tuple[PasswordHasher, str] | None = None
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -29,16 +27,14 @@ class Pool:
         name: in the threads' names.
         threads: how many; they are made when needed.
         waiting_max: calls that may wait for one.
-        nice: how far they stand back behind the process's other threads.
     """
 
-    def __init__(self, name: str, threads: int, waiting_max: int, nice: int = 0) -> None:
+    def __init__(self, name: str, threads: int, waiting_max: int) -> None:
         self.busy_max = threads + waiting_max
         self.busy = 0
         """Calls that run or wait."""
         self.refused = 0
-        self._nice = nice
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name, initializer=self._stand_back)
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
     async def run(self, call: Callable[..., T], *args: object) -> T:
         """Runs ``call(*args)`` in one of the threads.
@@ -66,8 +62,3 @@ class Pool:
 
     def _done(self) -> None:
         self.busy -= 1
-
-    def _stand_back(self) -> None:
-        if self._nice:
-            with contextlib.suppress(OSError):  # where threads have no priority of their own they stay as they are
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 
 import pytest
@@ -56,17 +55,6 @@ async def test_what_a_call_raises_is_raised() -> None:
         await pool.run({}.__getitem__, "x")
     await asyncio.sleep(0)
     assert pool.busy == 0
-    await pool.close()
-
-
-async def test_its_threads_stand_back_and_nobody_else_does() -> None:
-    def nice() -> int:
-        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-
-    pool = Pool("test", 1, 0, nice=10)
-    here = nice()
-    assert await pool.run(nice) == 10
-    assert nice() == here
     await pool.close()
 
 
