@@ -19,12 +19,11 @@ from node.accounts.signer import Signer
 from node.edge.tokens import TokenChecker
 from node.gateway import Gateway
 from node.refusal import Refused
-from node.rest.account_routes import account_routes
 from node.rest.chat import Chat
 from node.rest.limiters import LimiterConfig, Limiters
-from node.rest.message_routes import message_routes
 from node.rest.metrics import RestMetrics
 from node.rest.server import RestServer, Surroundings
+from node.rest.table import all_routes
 
 WARM_UP_LOOK_S = 0.25
 """How often a node that starts is asked whether it serves: its start must not wait for what the door loads."""
@@ -79,7 +78,7 @@ class Door:
         self.accounts = Accounts(config, signer, clocks.time_ms, revoke_here)
         self.revoked = RevokedDevices(self.accounts.is_revoked, clocks.now)
         profiles = Profiles(config, self.accounts.database, clocks.time_ms)
-        routes = [*account_routes(self.accounts, profiles), *message_routes(Chat(gateway))]
+        routes = all_routes(self.accounts, profiles, Chat(gateway))
         around = Surroundings(checker, clocks.now, clocks.time_ms, clocks.is_ready, self.revoked)
         self.server = RestServer(routes, around, Limiters(limiters), origins)
         self._clocks = clocks

@@ -1,0 +1,23 @@
+"""All routes there are: the one table that the server serves and the documents are made from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from node.accounts.profiles import Profiles
+from node.accounts.service import Accounts
+from node.rest.account_routes import account_routes
+from node.rest.chat import Chat
+from node.rest.message_routes import message_routes
+from node.rest.route import Route
+
+
+def all_routes(accounts: Accounts, profiles: Profiles, chat: Chat) -> list[Route]:
+    """The table; what is handed in does the work."""
+    return [*account_routes(accounts, profiles), *message_routes(chat)]
+
+
+def described_routes() -> list[Route]:
+    """The same to read, not to call."""
+    nothing: Any = None
+    return all_routes(nothing, nothing, nothing)
