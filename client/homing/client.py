@@ -123,6 +123,8 @@ class Client:
     def connect(self) -> None:
         """Begins to connect, after `open(connect=False)` or `disconnect`. While it waits to try again: tries at once, because the user or
         the network came back; a time that the server named is kept all the same."""
+        if not self._engine.is_open:
+            raise ClientClosed("the client is not open")
         self._engine.connect()
 
     async def disconnect(self) -> None:

@@ -52,6 +52,7 @@ class Connection:
         self._put = ws.send_bytes if format_ == "msgpack" else self._put_text
         self._out: list[bytes] = []
         self._more = asyncio.Event()
+        self._is_closing = False
         self._sender = asyncio.create_task(self._send_all())
         self.closed_by_us = False
 
@@ -106,7 +107,7 @@ class Connection:
 
     async def _send_all(self) -> None:
         with contextlib.suppress(ConnectionError, aiohttp.ClientError):
-            while True:
+            while self._out or not self._is_closing:
                 await self._more.wait()
                 self._more.clear()
                 out, self._out = self._out, []
@@ -124,10 +125,12 @@ class Connection:
             transport.abort()
 
     async def close(self, code: int) -> None:
-        """Says good-bye and ends the connection, at the latest after `CLOSE_WAIT_S`."""
-        self.closed_by_us = True
-        self._sender.cancel()
+        """Puts on the wire what waits for it, says good-bye and ends the connection, at the latest after `CLOSE_WAIT_S`."""
+        self.closed_by_us = self._is_closing = True
+        self._more.set()
         with contextlib.suppress(asyncio.CancelledError, Exception):
             async with asyncio.timeout(CLOSE_WAIT_S):
+                await asyncio.wait([self._sender])
                 await self._ws.close(code=code)
+        self._sender.cancel()
         self.abort()

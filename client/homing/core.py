@@ -354,6 +354,8 @@ class ClientCore:
         if action == "sign_in":
             return self._lost([Close(codes.CLOSE_NORMAL, f.name), *self.session.sign_in(f.code, f.name, now)])
         if not self.session.welcomed:
+            if f.field == "cursor":
+                self.cursor = None  # of another cluster, or another age: all is listed anew
             lost = self.session.lost(f.code, f.name, now, extra_s=(f.retry_after_ms or 0) / 1000)
             return self._lost([Close(codes.CLOSE_NORMAL, f.name, elsewhere=True), *lost])
         if f.id is None:

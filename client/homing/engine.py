@@ -95,6 +95,7 @@ class Engine:
             await self._store.close()
             raise StoreFailed("the store belongs to another user")
         self.people.load(stored.people)
+        self._unwritten, self._untold = [], []
         self.core = ClientCore(
             user, "", random.random, stored.core, self._limits, self._program, track_changes=True, addresses=len(self._urls)
         )

@@ -47,8 +47,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     stranger_again_s: float = 60.0
     """After that somebody whose home had no name for him is asked for again, if he has said something since."""
 
+    marks_burst: int = 512
+    """Marks in one go: a device that was away for long has something in a thousand chats, and its own socket takes 1,024 frames."""
     marks_paced: int = 32
-    """Marks in one go after the server said that too much came; the others follow in steps of `marks_pace_s`."""
+    """Marks in one go of those that remain, or after the server said that too much came; the others follow in steps of `marks_pace_s`."""
     marks_pace_s: float = 0.25
     """With `marks_paced` 128 a second: two thirds of what a server allows."""
 

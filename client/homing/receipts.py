@@ -31,7 +31,7 @@ class Marks:
         self._to_read: dict[str, None] = {}
         self._not_before = 0.0
         self._is_paced = False
-        """The server said that too much came."""
+        """Too many wait for one go, or the server said that too much came."""
 
     def next_deadline(self) -> float | None:
         return self._not_before if self._to_ack or self._to_read else None
@@ -104,13 +104,14 @@ class Marks:
         if now < self._not_before or not (self._to_ack or self._to_read):
             return
         waiting = list(self._to_read | self._to_ack)
-        for id_ in waiting[: self._limits.marks_paced] if self._is_paced else waiting:
+        for id_ in waiting[: self._limits.marks_paced if self._is_paced else self._limits.marks_burst]:
             self._put(states[id_], effects)
             self._went_out(states[id_], now)
             self._to_read.pop(id_, None)
             self._to_ack.pop(id_, None)
-        if self._is_paced:
-            self._not_before, self._is_paced = now + self._limits.marks_pace_s, bool(self._to_ack or self._to_read)
+        is_left = bool(self._to_ack or self._to_read)
+        if self._is_paced or is_left:
+            self._not_before, self._is_paced = now + self._limits.marks_pace_s, is_left
 
     def _put(self, state: ConversationState, effects: list[Effect]) -> None:
         id_ = state.id

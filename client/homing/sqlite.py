@@ -84,14 +84,12 @@ class SqliteStore:
         started: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, args=(started,), name=f"homing-store {self._path.name}", daemon=True)
         self._thread.start()
-        error = await asyncio.get_running_loop().run_in_executor(None, started.get)
-        if error is not None:
-            self._thread.join()
-            self._thread = None
-            raise StoreFailed(f"{self._path}: {error}") from error
         try:
+            error = await asyncio.get_running_loop().run_in_executor(None, started.get)
+            if error is not None:
+                raise StoreFailed(f"{self._path}: {error}") from error
             return await self._do(_load)
-        except BaseException:
+        except BaseException:  # also of whoever does not want to wait: the file must not stay locked
             await self.close()
             raise
 

@@ -26,7 +26,7 @@ from homing import (
     ids,
 )
 from homing.connection import Format, websocket_url
-from homing.protocol import Hello, Read, Reconnect, Send
+from homing.protocol import Hello, Mark, MemberInfo, Read, Reconnect, Send
 
 from tests.integration.client_rig import FAST, Make, bodies, clients, live, token, until
 from tests.integration.client_server import ChatServer
@@ -207,6 +207,99 @@ async def test_no_token_is_the_end_but_a_failed_token_is_not(server: ChatServer)
         assert alice.reason == "signed out"
         with pytest.raises(ClientClosed):
             await alice.wait_for("live")
+
+
+async def test_what_was_sent_before_closing_is_on_the_wire(make: Make, server: ChatServer) -> None:
+    alice = await live(make("alice"))
+    await server.say("bob", "alice", "x")
+    await until(lambda: alice.conversation("bob").state.contig == 1)
+    await alice.conversation("bob").read()
+    for n in range(100):
+        await alice.send(f"u{n % 20}", str(n))
+    await alice.close()
+    await until(lambda: any(isinstance(f, Read) for _, f in server.frames))
+    assert {f.body for _, f in server.frames if isinstance(f, Send)} >= {str(n) for n in range(20)}
+
+
+async def test_a_client_that_is_not_open_says_so(make: Make) -> None:
+    alice = make("alice", user="alice")
+    for use in (alice.send("bob", "x"), alice.create_group("g", "bob"), alice.conversation(ids.group_id(bytes(16))).members()):
+        with pytest.raises(ClientClosed):
+            await use
+    with pytest.raises(ClientClosed):
+        alice.connect()
+    unknown = make("alice")
+    with pytest.raises(ClientClosed):
+        await unknown.send("bob", "x")
+    await alice.close()
+
+
+async def test_a_message_to_oneself_is_delivered_to_all_others(make: Make) -> None:
+    alice = await live(make("alice"))
+    sent = await alice.send("alice", "a note")
+    async with asyncio.timeout(5):
+        await sent.delivered
+
+
+async def test_marks_that_come_while_the_members_are_asked_for_count(make: Make, server: ChatServer) -> None:
+    alice, bob = await live(make("alice")), await live(make("bob"))
+    created = await alice.create_group("g", "bob")
+    await created.stored
+    sent = await alice.conversation(created.conversation).send("x")
+    await sent.stored
+    alice.core.marks.others.pop(created.conversation, None)
+    members = alice._members
+
+    async def slow(conversation: str) -> list[MemberInfo]:
+        alice.core.marks.take(conversation, [Mark(bob.user, 2, 2)])
+        return await members(conversation)
+
+    alice._members = slow  # type: ignore[method-assign]  # the answer comes after the mark
+    async with asyncio.timeout(5):
+        await sent.read
+
+
+async def test_waiting_for_ticks_goes_on_when_members_cannot_be_asked_for(
+    make: Make, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("homing.client.ANSWER_WAIT_S", 0.02)
+    alice, _bob = await live(make("alice")), await live(make("bob"))
+    created = await alice.create_group("g", "bob")
+    await created.stored
+    alice._known_members.clear()
+    await alice.disconnect()
+    waiting = asyncio.ensure_future(created.delivered)
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    alice.connect()
+    async with asyncio.timeout(5):
+        await waiting
+
+
+async def test_a_token_that_does_not_come_is_asked_for_again(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("homing.engine.TOKEN_WAIT_S", 0.02)
+    asked: list[int] = []
+
+    async def get_token() -> str:
+        asked.append(1)
+        if len(asked) < 3:
+            await asyncio.sleep(60)
+        return "alice"
+
+    async with Client(server.url, get_token, limits=FAST) as alice:
+        await alice.wait_for("waiting")
+        assert "no token: TimeoutError" in alice.reason
+        await alice.wait_for("live")
+    assert len(asked) == 3
+
+
+async def test_a_bug_of_ours_closes_the_client_and_is_told(make: Make, server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice = await live(make("alice"))
+    monkeypatch.setattr(alice.core, "frame", lambda *_: 1 / 0)
+    await server.say("bob", "alice", "x")
+    async with asyncio.timeout(5):
+        await alice.wait_for("closed")
+    assert alice.reason == "the client failed: ZeroDivisionError('division by zero')"
 
 
 async def test_closing_ends_what_waits(make: Make, server: ChatServer) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from homing import (
+    ClientClosed,
     StoreFailed,
 )
 from homing.protocol import Ack, Send
@@ -219,3 +220,39 @@ async def test_a_send_that_is_cancelled_before_it_is_safe_is_not_sent(make: Make
     alice.connect()
     await (await alice.send("bob", "y")).stored
     assert [e.body for c in server.chats.values() for e in c.log] == ["y"]
+
+
+async def test_closing_while_many_are_sending_loses_nothing_that_was_promised(make: Make, server: ChatServer, tmp_path: Path) -> None:
+    """Each send either returns, and then the message is in the store or in the cluster, or raises, and then it is in neither."""
+    alice = await live(make("alice", tmp_path / "a.db"))
+
+    async def send(n: int) -> str:
+        await asyncio.sleep(0.0005 * n)
+        await alice.send(f"u{n % 7}", str(n))
+        return str(n)
+
+    async def close() -> None:
+        await asyncio.sleep(0.03)
+        await alice.close()
+
+    *results, _ = await asyncio.gather(*(send(n) for n in range(200)), close(), return_exceptions=True)
+    promised = {r for r in results if isinstance(r, str)}
+    assert promised and all(isinstance(r, str | ClientClosed) for r in results)
+    said = {e.body for c in server.chats.values() for e in c.log}
+    again = make("alice", tmp_path / "a.db")
+    await again.open(connect=False)
+    queued = {item.frame.body for item in again.outbox() if isinstance(item.frame, Send)}
+    assert promised <= said | queued
+    again.connect()
+    await until(lambda: not again.outbox())
+    bodies = sorted(e.body for c in server.chats.values() for e in c.log)
+    assert bodies == sorted(promised)
+
+
+async def test_opening_that_is_given_up_leaves_the_file_free(make: Make, tmp_path: Path) -> None:
+    opening = asyncio.ensure_future(make("alice", tmp_path / "a.db").open(connect=False))
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    await make("alice", tmp_path / "a.db").open(connect=False)

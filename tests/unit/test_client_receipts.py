@@ -19,7 +19,7 @@ from homing.protocol import (
     Synced,
 )
 
-from tests.unit.client_fakes import BOB, CHAT, ME, WELCOME, entry, error, live
+from tests.unit.client_fakes import BOB, CHAT, ME, WELCOME, Device, Server, entry, error, live
 
 
 def test_acks_are_coalesced_and_cumulative() -> None:
@@ -146,6 +146,25 @@ def test_many_marks_that_came_too_soon_are_paced() -> None:
     assert {f.conversation for f in sent if isinstance(f, Ack)} == set(chats) and len(sent) == 200
     assert max(sizes) <= 32 and device.now - began == pytest.approx(0.5 + 6 * 0.25)
     assert device.core.next_deadline() != device.now
+
+
+def test_a_device_with_thousands_of_chats_does_not_acknowledge_them_all_in_one_go() -> None:
+    server = Server()
+    device = Device().live(server)
+    device.disconnect()
+    for i in range(2_000):
+        server.append(conversation=ids.direct_id(ME, ids.user_id(f"u{i}")))
+    device.connect()
+    device.give(*server.answer(device.taken()[0]))
+    began, sizes = device.now, []
+    while len(server.acked) < 2_000:
+        acks = [f for f in device.to_server if isinstance(f, Ack)]
+        sizes.append(len(acks))
+        device.talk(server)
+        if len(server.acked) < 2_000:
+            device.tick()
+    assert sizes[0] == 512 and max(sizes[1:]) == 32 and device.now - began < 15
+    assert device.core.session.state == "live"
 
 
 def test_a_ping_that_came_too_soon_does_not_end_the_connection() -> None:

@@ -11,6 +11,7 @@ from homing.outbox import OutboxFull
 from homing.protocol import (
     FetchHeads,
     FetchPerson,
+    Hello,
     Mark,
     Message,
     Person,
@@ -191,6 +192,20 @@ def test_a_revoked_device_does_not_come_back() -> None:
     device.give(error(codes.DEVICE_REVOKED))
     assert device.core.session.state == "closed"
     assert device.core.next_deadline() is None
+
+
+def test_a_cursor_that_the_server_does_not_know_is_given_up_and_all_is_listed_anew() -> None:
+    server = Server()
+    server.append()
+    device = Device().live(server)
+    device.disconnect()
+    server.append()
+    device.connect()
+    device.taken()
+    device.give(msgspec.structs.replace(error(codes.INVALID), field="cursor"))
+    device.live(server)
+    assert [f.cursor for f in server.seen if isinstance(f, Hello)] == [None, None]
+    assert device.shown() == [1, 2]
 
 
 def test_a_server_that_is_full_names_when_to_come_back() -> None:
