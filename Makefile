@@ -1,6 +1,6 @@
 # The everyday commands. All of them make the environment in .venv first, as ./run does.
 BIN := .venv/bin
-.PHONY: check test run lock bench config env
+.PHONY: check test run lock bench config documents env
 .DEFAULT_GOAL := check
 
 env:
@@ -27,6 +27,10 @@ bench: env
 lock: env
 	$(BIN)/python .ci/lock $(if $(UPGRADE),--upgrade)
 	./run --setup-only
+
+# Writes the published documents anew from the structs and routes in the code.
+documents: env
+	$(BIN)/homing documents
 
 # Writes the examples in config/ anew from the types in the code.
 config: env

@@ -7,7 +7,6 @@ With --check nothing is written; exit code 1 says that a file is not what it sho
 
 from __future__ import annotations
 
-import ast
 import inspect
 import sys
 import textwrap
@@ -23,6 +22,7 @@ from node.config import SECTIONS as NODE
 from router.config import MeshConfig
 from router.process import ProcessConfig
 from storage.config import StorageConfig
+from tools.documents.fields import docs
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMON: dict[str, type[Struct]] = {"process": ProcessConfig, "mesh": MeshConfig, "directory": DirectoryConfig}
@@ -36,22 +36,6 @@ HEAD = """\
 # Every key is here; those behind a # have the default that is shown. What is wrong is told at the start with the key's path.
 # (Made from the types in the code by .ci/config_examples.py; do not edit.)
 """
-
-
-def docs(kind: type[Struct]) -> dict[str, str]:
-    """Field → the text below it in the source, of the type and its bases."""
-    found: dict[str, str] = {}
-    for base in reversed(kind.__mro__):
-        if not (isinstance(base, type) and issubclass(base, Struct)) or base is Struct:
-            continue
-        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
-        assert isinstance(body, ast.ClassDef)
-        for item, after in zip(body.body, body.body[1:], strict=False):
-            is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and isinstance(after.value.value, str)
-            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and is_text:
-                assert isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-                found[item.target.id] = " ".join(str(after.value.value).split())
-    return found
 
 
 def default(info: FieldInfo) -> object:

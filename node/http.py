@@ -13,16 +13,16 @@ from homing import codes, ids
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from node.documents import Documents
 from node.edge.tokens import TokenChecker, TokenError, is_device
+from node.refusal import Refused
+from node.rest.problems import response
 from router.ops import Ops, process_registry
 
 if TYPE_CHECKING:
     from node.core.node import NodeCore
     from node.gateway import Gateway
 
-PROBLEM = "application/problem+json"
-HTTP_STATUS = {"fix": 400, "retry": 503}
-"""By what a code asks for."""
 STORAGE_STUCK_S = 2.0
 """Storage counts as unreachable when the same request has waited this long."""
 
@@ -78,9 +78,11 @@ class NodeHttp:
         registry = process_registry(name, "node", lambda: core.me)
         registry.register(NodeMetrics(core, gateway))
         self.ops = Ops(registry, unready)
+        self.documents = Documents()
 
     def add_to(self, app: web.Application) -> None:
         self.ops.add_to(app)
+        self.documents.add_to(app)
         app.router.add_get("/v1/connect", self.connect)
         if self.ops_key:
             app.router.add_get("/debug/trace", self.trace)
@@ -98,11 +100,11 @@ class NodeHttp:
     async def trace(self, request: web.Request) -> web.Response:
         """``GET /debug/trace?message=ID`` with the operators' key: the steps of one message that this node remembers."""
         if not self._is_operator(request):
-            return _problem(401, "the operators' key is needed")
+            return response(Refused(codes.TOKEN_INVALID, "the operators' key is needed"))
         try:
             message = ids.parse_message_id(request.query.get("message", ""))
         except ValueError as error:
-            return _problem(400, str(error))
+            return response(Refused(codes.INVALID, str(error), "message", status=400))
         now, now_ms = self.now(), self.core.directory.time_ms(self.now())
         steps = [
             {"at_ms": round(now_ms - (now - step.at) * 1_000, 3), "what": step.what, "cause": step.cause, "detail": step.detail}
@@ -113,13 +115,15 @@ class NodeHttp:
     async def revoke(self, request: web.Request) -> web.Response:
         """``POST /debug/revoke?user=ID&device=NAME`` with the operators' key: the device is not let in any more. 200: for ever."""
         if not self._is_operator(request):
-            return _problem(401, "the operators' key is needed")
+            return response(Refused(codes.TOKEN_INVALID, "the operators' key is needed"))
         user, device = request.query.get("user", ""), request.query.get("device", "")
         if not ids.is_id(user) or ids.kind_of(user) != ids.USER or not is_device(device):
-            return _problem(400, "user is a user's id, device the name of a device in his tokens")
+            text = "user is a user's id, device the name of a device in his tokens"
+            return response(Refused(codes.INVALID, text, status=400))
         code = await self.revoked(user, device)
         if code is not None:
-            return _problem(HTTP_STATUS.get(code.action, 503), code.name, code)
+            status = 400 if code.action == "fix" else 503
+            return response(Refused(code, "it is not known whether this was done: ask again", retry_after_s=1.0, status=status))
         return web.json_response({"schema": "homing.revoked/1", "user": user, "device": device})
 
     async def revoked(self, user: str, device: str) -> codes.Code | None:
@@ -143,14 +147,7 @@ class NodeHttp:
                 raise TokenError(codes.TOKEN_INVALID, "a bearer token is needed")
             claims = self.checker.check(token.strip(), self.core.time_ms() / 1_000)
         except TokenError as error:
-            body = {"type": "about:blank", "title": error.code.name, "status": 401, "detail": error.message, "code": error.code.number}
-            return web.json_response(body, status=401, content_type="application/problem+json")
+            return response(Refused(error.code, error.message))
         member = self.core.directory.table.by_incarnation.get(self.core.owner_of(claims.user))
         nodes = [m.public_url for m in self.core.directory.table.role("node")]
         return web.json_response({"user": claims.user, "url": member.public_url if member else None, "nodes": nodes})
-
-
-def _problem(status: int, title: str, code: codes.Code | None = None) -> web.Response:
-    """RFC 9457."""
-    body = {"title": title, "status": status} | ({"code": code.number} if code else {})
-    return web.json_response(body, status=status, content_type=PROBLEM)

@@ -35,6 +35,7 @@ COMMANDS = (
     Command("replay", "tools.replay.command", "play an exported chat over a running cluster and compare the histories"),
     Command("trace", "tools.trace", "tell one message's story across processes"),
     Command("simulate", "tools.simulate", "run simulated histories of a whole cluster and check the promises"),
+    Command("documents", "tools.documents.command", "write the OpenAPI and AsyncAPI documents and their page anew"),
     Command("bench", "tools.bench.command", "measure speed and cost against two floors"),
     Command("node", "tools.process", "run one connection node", "node.main"),
     Command("directory", "tools.process", "run the directory", "directory.main"),

@@ -9,6 +9,9 @@ range    action        what a client does
 4000s    ``sign_in``   get another token first
 5000s    ``sync``      fetch what is missing, then send again with a newer ``after``
 ======== ============= ==================================================================
+
+``remedy`` says the same for one code, to who asks for no more than that: ``fix``, ``retry`` (connect again first, if the connection is
+gone), ``refresh`` (the access token), ``sync``, or ``stop``: nothing helps that a program could do by itself.
 """
 
 from __future__ import annotations
@@ -23,6 +26,12 @@ class Code(NamedTuple):
     @property
     def action(self) -> str:
         return ("fix", "retry", "reconnect", "sign_in", "sync")[self.number // 1000 - 1]
+
+    @property
+    def remedy(self) -> str:
+        if self in (SESSION_REPLACED, DEVICE_REVOKED):
+            return "stop"
+        return {"reconnect": "retry", "sign_in": "refresh"}.get(self.action, self.action)
 
 
 MALFORMED = Code(1001, "malformed")

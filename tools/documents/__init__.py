@@ -1,0 +1,1 @@
+"""The published documents: OpenAPI and AsyncAPI, and the page for people, made from the structs and routes in the code."""
