@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 
-from storage.store import TERMS_MAX, EntryRow
+from storage.store import ACTIVATION_ENTRIES, TERMS_MAX, EntryRow
 
 Terms = tuple[tuple[int, int], ...]
 
@@ -56,7 +56,9 @@ def run_of(rows: list[EntryRow], terms: Terms) -> tuple[list[EntryRow], int]:
     """The unbroken counting run among the last rows of a log, and its head.
 
     Args:
-        rows: every row (all terms) of the last 64 seqs that have any, ascending.
+        rows: every row (all terms) of the last 64 seqs that have any, ascending. Fewer are the whole log, which begins at seq 1 or has
+            no entry that was ever said: of what begins later the first entry never landed. (A time after which entries are dropped has to
+            leave the last 64.)
         terms: the log row's.
 
     Returns:
@@ -65,6 +67,8 @@ def run_of(rows: list[EntryRow], terms: Terms) -> tuple[list[EntryRow], int]:
     if not rows:
         return [], 0
     lowest = rows[0].seq
+    if lowest > 1 and len({row.seq for row in rows}) < ACTIVATION_ENTRIES:
+        return [], 0
     found = counting(rows, terms)
     if not found or found[0].seq != lowest:
         return [], lowest - 1

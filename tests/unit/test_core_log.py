@@ -27,6 +27,16 @@ def test_a_run_ends_at_the_first_hole() -> None:
     assert log.run_of([row(1, 1), row(3, 1)], ((1, 1),))[1] == 1
 
 
+def test_a_short_log_without_its_first_entry_has_no_run() -> None:
+    """Entries 2 and 3 have landed, 1 has not and may never: they were not said, and nothing may follow them."""
+    assert log.run_of([row(2, 1), row(3, 1)], ((1, 1),)) == ([], 0)
+
+
+def test_of_a_long_log_the_last_entries_are_read() -> None:
+    rows = [row(seq, term) for seq in range(7, 71) for term in (1, 2)]
+    assert log.run_of(rows, ((1, 1), (2, 70)))[1] == 70 and log.run_of(rows[2:], ((1, 1), (2, 70))) == ([], 0)
+
+
 def test_a_log_whose_lowest_row_does_not_count_has_no_head_above_it() -> None:
     assert log.run_of([row(1, 1)], ((1, 1), (2, 1))) == ([], 0)
 
