@@ -119,6 +119,8 @@ class Moves:
             self._let_go()
         if late or (resting and not self.unheard):
             self.good_bye_said = True
+            for conversation in node.conversations.values():
+                conversation.seal()  # a mark that came after would be told to nobody: its mailbox reports it to the next home
             node.to_directory(node.directory.good_bye())
         else:
             node.at(node.now + node.limits.ask_again_s / 2, _wake)
