@@ -147,7 +147,7 @@ class Table:
             if (piece := got.get((term, count))) is None:
                 piece = got[term, count] = array("L", [term]) * count
             terms[first : first + count] = piece
-        return Table(delta.epoch, tuple(delta.members), owners, terms, 0 if bounds % STRIDE else self.step)
+        return Table(delta.epoch, tuple(delta.members), owners, terms, 0 if bounds % self.step else self.step)
 
     def _owners_among(self, members: list[Member]) -> array[int]:
         """``owners`` as indexes into ``members``; who is not among them owns nothing."""

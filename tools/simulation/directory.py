@@ -123,6 +123,8 @@ class SimDirectory(MeshProcess):
         self.core = MembershipCore(me, self.config)
         self.storage = StorageClient(self.client_config)
         self._todo: deque[mesh_events.Event] = deque()
+        self._fed = True
+        self._due: float | None = None
         self._cell_n = 0
         self._cell: WriteCell | None = None
         self._workers_version = (-1, -1)
@@ -152,13 +154,13 @@ class SimDirectory(MeshProcess):
 
     def settle(self) -> None:
         now = self.clock()
-        due = self.core.next_deadline()
+        due = self._next_deadline()
         if due is not None and now >= due:
             self._feed(Tick(), now)
         self._drain(now)
         self._send_to_storage(now)
         self.put_on_wire(now)
-        self.wake_at(self.core.next_deadline(), self.storage.next_deadline(), self.mesh.next_deadline())
+        self.wake_at(self._next_deadline(), self.storage.next_deadline(), self.mesh.next_deadline())
 
     # ------------------------------------------------------------ what comes in
 
@@ -195,7 +197,14 @@ class SimDirectory(MeshProcess):
 
     # ------------------------------------------------------------ what the core asks for
 
+    def _next_deadline(self) -> float | None:
+        """The core's; it changes only with what the core is fed."""
+        if self._fed:
+            self._fed, self._due = False, self.core.next_deadline()
+        return self._due
+
     def _feed(self, event: Event, now: float) -> None:
+        self._fed = True
         for effect in self.core.handle(event, now):
             self._carry_out(effect, now)
 

@@ -14,6 +14,7 @@ from tools.simulation.checkers import Checkers, Violation
 from tools.simulation.cluster import Cluster
 from tools.simulation.nemesis import Nemesis
 from tools.simulation.profiles import Profile, named, of_seed
+from tools.simulation.tables import large_groups
 from tools.simulation.verdict import Verdict, closing_requests
 from tools.simulation.workload import Workload
 from tools.simulation.world import Spinning, World
@@ -58,7 +59,8 @@ class History:
         """Runs it to its end, or to the first violation."""
         promise = text = ""
         try:
-            self._run()
+            with large_groups():
+                self._run()
         except Violation as violation:
             promise, text = violation.promise, violation.text
         except Spinning as error:

@@ -186,10 +186,13 @@ class Process:
 
     def wake_at(self, *clocks: float | None) -> None:
         """Asks to be settled at the first of these times of the own clock; an earlier wake-up only looks."""
-        clock = min((clock for clock in clocks if clock is not None), default=inf)
-        if clock == inf:
+        first = inf
+        for clock in clocks:
+            if clock is not None and clock < first:
+                first = clock
+        if first == inf:
             return
-        at = max(clock - self.offset, self.world.now + STEP_S)
+        at = max(first - self.offset, self.world.now + STEP_S)
         if at < self._wake_at:
             self._wake_at = at
             life = self._life
