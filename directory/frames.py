@@ -7,18 +7,19 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from directory.table import Delta, Member
+from storage.store import Number
 
 
 class Renew(Struct, array_like=True, frozen=True, tag=40):
     """Node or worker → directory, several times a lease: I am alive. The first one is the request to join."""
 
-    n: int
+    n: Number
     """Number of this renewal, comes back in the answer (its round trip measures the clock offset)."""
     member: Member
-    epoch: int
+    epoch: Number
     """The epoch of the sender's table."""
     storage_ok: bool = True
-    sessions: int = 0
+    sessions: Number = 0
     ready: bool = True
     """False: give me no slots yet, or take those I have elsewhere (a drain)."""
     joined: bool = False
@@ -28,11 +29,11 @@ class Renew(Struct, array_like=True, frozen=True, tag=40):
 class Renewed(Struct, array_like=True, frozen=True, tag=41):
     """Directory → process: the lease runs anew from when renewal ``n`` was sent."""
 
-    n: int
-    time: int
+    n: Number
+    time: Number
     """Cluster time, ms, when the directory answered."""
-    epoch: int
-    since: int = 0
+    epoch: Number
+    since: Number = 0
     """The epoch at which this directory began to lead. Who has that table knows what became of the moves that a former one asked for."""
 
 
@@ -57,8 +58,8 @@ class Expelled(Struct, array_like=True, frozen=True, tag=44):
 class Release(Struct, array_like=True, frozen=True, tag=45):
     """Directory → node: freeze these slots, bring them to rest, then answer ``Released`` (a planned move)."""
 
-    move: int
-    runs: list[tuple[int, int]]
+    move: Number
+    runs: list[tuple[Number, Number]]
     """(first slot, count)."""
     to: str = ""
     """The incarnation that is to have them: where snapshots may be shipped to. The table decides whether it becomes so."""
@@ -67,13 +68,13 @@ class Release(Struct, array_like=True, frozen=True, tag=45):
 class Released(Struct, array_like=True, frozen=True, tag=46):
     """Node → directory: the slots of ``move`` are at rest; I do nothing for them until the table says whose they are."""
 
-    move: int
+    move: Number
 
 
 class MoveOff(Struct, array_like=True, frozen=True, tag=47):
     """Directory → node: ``move`` is taken back; the slots are yours as before."""
 
-    move: int
+    move: Number
 
 
 DirectoryFrame: TypeAlias = Renew | Renewed | Publish | GoodBye | Expelled | Release | Released | MoveOff

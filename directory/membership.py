@@ -43,13 +43,12 @@ from directory.events import (
     SendTo,
     Start,
     TableSeen,
-    Tick,
     WriteCell,
     live_of,
 )
 from directory.frames import Expelled, GoodBye, MoveOff, Release, Released, Renew, Renewed
 from directory.moves import Moves, term_of
-from directory.roll import Alive, Roll
+from directory.roll import Alive, Roll, is_believed
 from directory.table import NOBODY, Member, Table
 
 
@@ -180,8 +179,6 @@ class MembershipCore:
                 self._note("cell_unknown", reason=event.reason, epoch=event.epoch)
             case Start():
                 self._reload = True
-            case Tick():
-                pass
 
     def _on_member(self, incarnation: str, frame: Renew | GoodBye | Released, now: float) -> None:
         match frame:
@@ -189,10 +186,8 @@ class MembershipCore:
                 self._take_out(incarnation, "good-bye", now)
             case _ if not self._may_answer(now):
                 return  # Who is not heard now is heard again within a renewal interval.
-            case Renew():
-                # A process speaks for itself alone: for the incarnation of its link, under the name that its key vouches for.
-                if frame.member.incarnation == incarnation and frame.member.name == incarnation.rpartition(":")[0]:
-                    self._on_renew(frame, now)
+            case Renew() if is_believed(frame, incarnation, self.me, self.published.epoch):
+                self._on_renew(frame, now)
             case Released():
                 if self.moves.released(frame.move, incarnation):
                     self._changed = True

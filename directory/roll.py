@@ -18,10 +18,11 @@ from msgspec import Struct
 
 from directory.config import DirectoryConfig
 from directory.frames import Renew
-from directory.table import Member
+from directory.table import EPOCH_LEAP_MAX, Member
 
 BEATS_MISSED = 1.5
 """Renewal intervals without a renewal that, together with a broken connection, are enough."""
+ROLES = frozenset({"node", "storage", "directory"})
 TOLD = frozenset({"good-bye", "superseded"})
 """Reasons for which a process is gone that need not be told to it."""
 GONE_MAX = 4_096
@@ -189,3 +190,12 @@ class Roll:
     def next_deadline(self) -> float:
         """When to judge at the latest."""
         return min([self._judge_at if self.alive else inf, *self._forget.values()])
+
+
+def is_believed(frame: Renew, incarnation: str, me: Member, epoch: int) -> bool:
+    """Whether the renewal may be what a process says that has this link: it speaks for itself alone, under the name that its key vouches
+    for, in a role that there is, reached as this directory is; and from a table that can be."""
+    member = frame.member
+    itself = member.incarnation == incarnation and member.name == incarnation.rpartition(":")[0]
+    reached = member.endpoint.partition("://")[0] == me.endpoint.partition("://")[0]
+    return itself and reached and member.role in ROLES and frame.epoch <= epoch + EPOCH_LEAP_MAX

@@ -12,12 +12,18 @@ from collections.abc import Sequence
 from itertools import compress, islice
 from operator import ne, or_
 from operator import sub as minus
+from typing import Annotated
 
 from homing.ids import SLOTS
-from msgspec import DecodeError, Struct
+from msgspec import DecodeError, Meta, Struct
 from msgspec.msgpack import Decoder, Encoder
 
+from storage.store import Number
+
 NOBODY = 65_535
+EPOCH_LEAP_MAX = 1 << 32
+"""No cluster makes so many tables: who tells of one that is further ahead is not believed, or the next epoch might be one too many for
+an integer."""
 STRIDE = 8
 """Neighbours that have one owner and term in the tables that are made (``slots.GROUP_SLOTS``): looked at one for all when it is so."""
 
@@ -25,25 +31,25 @@ STRIDE = 8
 class Member(Struct, array_like=True, frozen=True):
     """One live process of the cluster."""
 
-    incarnation: str
+    incarnation: Annotated[str, Meta(max_length=320)]
     """``name:start``; one start of one process."""
-    name: str
-    role: str
+    name: Annotated[str, Meta(max_length=256)]
+    role: Annotated[str, Meta(max_length=16)]
     """node, storage or directory."""
-    endpoint: str
+    endpoint: Annotated[str, Meta(max_length=512)]
     """Where its ROUTER listens, for instance ``tcp://127.0.0.1:7501``."""
-    public_url: str = ""
+    public_url: Annotated[str, Meta(max_length=512)] = ""
     """For nodes: where clients connect, ``ws://…/v1/ws`` without the path."""
-    weight: int = 100
+    weight: Annotated[int, Meta(ge=0, le=10_000)] = 100
 
 
 class Delta(Struct, array_like=True, frozen=True):
     """A table as the changes since ``base`` (0: everything)."""
 
-    base: int
-    epoch: int
+    base: Number
+    epoch: Number
     members: list[Member]
-    runs: list[tuple[int, int, int, int]]
+    runs: list[tuple[Number, Number, Number, Number]]
     """(first slot, count, index into members or NOBODY, term)."""
 
 
@@ -130,6 +136,8 @@ class Table:
             raise ValueError(f"delta from epoch {delta.base} on a table of epoch {self.epoch}")
         if delta.epoch <= self.epoch:
             return self
+        if self.epoch and delta.epoch > self.epoch + EPOCH_LEAP_MAX:
+            raise ValueError(f"delta to epoch {delta.epoch} on a table of epoch {self.epoch}")
         owners = self._owners_among(delta.members) if delta.base else array("H", [NOBODY]) * SLOTS
         terms = array("L", self.terms)
         owned: dict[tuple[int, int], array[int]] = {}  # most runs are as long as others, and of few owners and terms

@@ -25,6 +25,7 @@ from directory.table import Member
 from node.accounts.config import AccountsConfig
 from node.config import SECTIONS, NodeConfig
 from node.core.node import NodeCore
+from node.edge.issuers import TokensConfig
 from node.edge.limits import RateLimits
 from node.edge.picows_edge import PicowsEdge
 from node.edge.tokens import TokenChecker
@@ -45,6 +46,7 @@ from storage.client import StorageClient
 from storage.config import ClientConfig
 
 if TYPE_CHECKING:
+    from node.edge.jwks import KeyFetcher
     from node.rest.door import Door
 
 EXIT_ENDED = 75
@@ -63,6 +65,7 @@ class Node:
         self.mesh_config = section(sections, "mesh", MeshConfig)  # type: ignore[arg-type]
         self.edge_limits = section(sections, "edge", EdgeLimits)  # type: ignore[arg-type]
         self.rates = section(sections, "rates", RateLimits)  # type: ignore[arg-type]
+        self.tokens_config = section(sections, "tokens", TokensConfig)  # type: ignore[arg-type]
         self.accounts_config = section(sections, "accounts", AccountsConfig)  # type: ignore[arg-type]
         self.limiters_config = section(sections, "limiters", LimiterConfig)  # type: ignore[arg-type]
         self.storage_config = section(sections, "storage_client", ClientConfig)  # type: ignore[arg-type]
@@ -85,8 +88,10 @@ class Node:
         self.core = NodeCore(
             self.mesh, StorageClient(self.storage_config), self.directory, self.config.limits, self.directory_config.lease_s, now
         )
+        self.core.on_bad_frame = self._on_bad_frame
         self.pump = Pump(self.mesh, transport, self._on_events, self._tick, self.mesh_config.turn_pace_s)
         checker = TokenChecker(Path(process.tokens_dir), process.cluster)
+        self.issuers_keys = self._fetch_keys_for(checker) if self.tokens_config.issuers else None
         self.gateway = Gateway(
             self.core, checker, self.config, self.rates, loop, self.pump.flush, random.Random().random, self._on_end
         )  # fmt: skip
@@ -96,6 +101,13 @@ class Node:
         self.http.add_to(app)
         self.door = self._build_door(checker, app) if self.accounts_config.enabled else None
         self.edge = PicowsEdge(self.gateway, app, self.edge_limits)
+
+    def _fetch_keys_for(self, checker: TokenChecker) -> KeyFetcher:
+        from node.edge.jwks import KeyFetcher
+
+        fetcher = KeyFetcher(self.tokens_config, checker.forget)
+        checker.issuers = fetcher.issuers
+        return fetcher
 
     def _build_door(self, checker: TokenChecker, app: web.Application) -> Door:
         from node.rest.door import Clocks, Door, Keys  # what no accounts need is not loaded
@@ -121,6 +133,13 @@ class Node:
             core.tick(now)
             self.gateway.perform()
         return core.due_at
+
+    def _on_bad_frame(self, source: str, why: str) -> None:
+        """A peer's fault, or a bug of ours in another release: it is seen, and cannot fill the log."""
+        counts = self.core.counts
+        count = counts["frames_unreadable"] + counts["frames_absurd"]
+        if count == 1 or count % 1_000 == 0:
+            self.log.error("bad_frame", peer=source, reason=why, count=count)
 
     def _on_end(self, reason: str) -> None:
         if self.stopping:
@@ -153,6 +172,8 @@ class Node:
         await self.pump.start()
         port = await self.edge.start(self.process.http_host, self.process.http_port)
         self.log.info("started", port=port, endpoint=self.me.endpoint)
+        if self.issuers_keys is not None:
+            self.issuers_keys.start()
         if self.door is not None:
             self.door.start()
         failed = asyncio.ensure_future(self.pump.failed())
@@ -165,6 +186,8 @@ class Node:
             code = self.ended.result()
         failed.cancel()
         await self.edge.stop(CLOSE_RESTART, "going_away")
+        if self.issuers_keys is not None:
+            await self.issuers_keys.stop()
         if self.door is not None:
             await self.door.stop()
         await self.pump.stop()

@@ -23,7 +23,7 @@ from typing import TypeAlias
 
 from storage.config import ClientConfig
 from storage.frames import Answered, Ask, StorageBusy, StorageFrame, WriteRow, Written
-from storage.store import Answer, EntryRow, Outcome, Query, ReadFailed, Row
+from storage.store import ANSWERS, Answer, EntryRow, Outcome, Query, Row
 
 Request: TypeAlias = WriteRow | Ask
 Outgoing: TypeAlias = list[tuple[str, Request]]
@@ -157,7 +157,7 @@ class StorageClient:
         pending = self._pending.get(n)
         if pending is None or not isinstance(pending.frame, Ask):
             return []
-        if isinstance(answer, ReadFailed):
+        if not isinstance(answer, ANSWERS[type(pending.frame.query)]):  # ReadFailed, or a worker that is out of its mind
             self._retry(n, self.config.retry_min_ms, now)
             return []
         self._finish(n, pending)

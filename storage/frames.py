@@ -6,42 +6,42 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from storage.store import Answer, Outcome, Query, Row
+from storage.store import Answer, Number, Outcome, Query, Row
 
 
 class WriteRow(Struct, array_like=True, frozen=True, gc=False, tag=20):
     """Node or directory → worker: write ``row``. ``n`` is the writer's number, unique in its incarnation; the same row may be asked of
     any worker any number of times under the same or another ``n``."""
 
-    n: int
+    n: Number
     row: Row
 
 
 class Written(Struct, array_like=True, frozen=True, gc=False, tag=21):
     """Worker → writer: the outcomes of one commit round, pairs (n, outcome)."""
 
-    outcomes: list[tuple[int, Outcome]]
+    outcomes: list[tuple[Number, Outcome]]
 
 
 class Ask(Struct, array_like=True, frozen=True, gc=False, tag=22):
     """Node → worker: answer ``query``; ``n`` as in WriteRow."""
 
-    n: int
+    n: Number
     query: Query
 
 
 class Answered(Struct, array_like=True, frozen=True, gc=False, tag=23):
     """Worker → node."""
 
-    n: int
+    n: Number
     answer: Answer
 
 
 class StorageBusy(Struct, array_like=True, frozen=True, gc=False, tag=24):
     """Worker → writer: refused before anything was written (its queue is full); ask again after ``retry_after_ms``."""
 
-    n: int
-    retry_after_ms: int
+    n: Number
+    retry_after_ms: Number
 
 
 StorageFrame: TypeAlias = WriteRow | Written | Ask | Answered | StorageBusy

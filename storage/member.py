@@ -58,6 +58,10 @@ class Membership:
     def table(self) -> Table:
         return self.client.table
 
+    def is_directory(self, incarnation: str) -> bool:
+        """Whether it is one of the configured directories, by the name that its key vouches for."""
+        return incarnation.rpartition(":")[0] in self._endpoints
+
     def start(self, now: float) -> None:
         for name, endpoint in self._endpoints.items():
             self._mesh.connect(name, endpoint, now)

@@ -26,7 +26,7 @@ from storage.config import WorkerConfig
 from storage.frames import Ask, StorageBusy, WriteRow, Written
 from storage.member import Membership
 from storage.reader import Reader
-from storage.store import Outcome, Store
+from storage.store import CellRow, Outcome, Store
 from storage.worker import Reply, WorkerCore
 
 log = logs.get("storage")
@@ -153,16 +153,20 @@ class StorageService:
         try:
             said = self._decode(frame)
         except (msgspec.MsgspecError, ValueError) as error:  # ValueError: text that is not UTF-8
-            self.bad_frames += 1
-            if self.bad_frames == 1 or self.bad_frames % 1_000 == 0:
-                log.warning("bad_frame", peer=incarnation, reason=str(error), count=self.bad_frames)
-            return
+            return self._bad(incarnation, str(error))
         if isinstance(said, WriteRow):
+            if isinstance(said.row, CellRow) and not self.membership.is_directory(incarnation):
+                return self._bad(incarnation, "only a directory says who may write")
             refusals = self.core.on_write(incarnation, said, len(frame))
         else:
             refusals = self.core.on_ask(incarnation, said)
         if refusals:
             self._reply(refusals, now)
+
+    def _bad(self, incarnation: str, reason: str) -> None:
+        self.bad_frames += 1
+        if self.bad_frames == 1 or self.bad_frames % 1_000 == 0:
+            log.warning("bad_frame", peer=incarnation, reason=reason, count=self.bad_frames)
 
     # ------------------------------------------------------------ the clock says
 

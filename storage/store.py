@@ -12,15 +12,20 @@ Laws:
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Protocol, TypeAlias
+from typing import Annotated, Protocol, TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 BUCKET_ENTRIES = 8_192
 ACTIVATION_ENTRIES = 64
 READ_ENTRIES_MAX = 256
 READ_BYTES_MAX = 1 << 20
 TERMS_MAX = 256
+
+# What decoders look at in a frame of another process; that an id is hexadecimal is looked at where it is looked up.
+Id: TypeAlias = Annotated[str, Meta(min_length=32, max_length=32)]
+Number: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
+ClientTime: TypeAlias = Annotated[int, Meta(ge=-(2**53), le=2**53)]
 
 
 class Outcome(IntEnum):
@@ -39,24 +44,24 @@ class _Row(Struct, array_like=True, frozen=True, gc=False, tag_field="row"):
 class EntryRow(_Row, tag=1, frozen=True):
     """``log_entries``: key (conversation, bucket = seq // 8192, seq DESC, term); never written with other values under the same key."""
 
-    conversation: str
-    seq: int
-    term: int
-    sender: str
+    conversation: Id
+    seq: Number
+    term: Number
+    sender: Id
     client_message_id: str
     type: str
     body: str
-    created_at: int
+    created_at: Number
     """Cluster time, ms; also the row's timestamp."""
-    ordinal: int
-    sent_ts: int = 0
+    ordinal: Number
+    sent_ts: ClientTime = 0
 
 
 class LogRow(_Row, tag=2, frozen=True):
     """``logs``: key conversation; timestamp = the last term. ``terms`` = [(term, first seq)], ascending, the latest 256."""
 
-    conversation: str
-    terms: tuple[tuple[int, int], ...]
+    conversation: Id
+    terms: tuple[tuple[Number, Number], ...]
 
 
 # ---------------------------------------------------------------- unfenced rows
@@ -65,13 +70,13 @@ class LogRow(_Row, tag=2, frozen=True):
 class MemberRow(_Row, tag=3, frozen=True):
     """``members``: key (conversation, user); timestamp = ``seq``, the entry it is derived from."""
 
-    conversation: str
+    conversation: Id
     user: str
-    seq: int
+    seq: Number
     role: str
     """owner, admin, member; empty once the membership has ended."""
-    from_seq: int
-    until_seq: int
+    from_seq: Number
+    until_seq: Number
     """The first seq that the member may not see any more; 0 while he is one."""
     title: str = ""
 
@@ -80,19 +85,19 @@ class ReceiptsRow(_Row, tag=4, frozen=True):
     """``receipts``: key conversation; timestamp = (term, count). ``marks``: (user, delivered, read, read_ordinal) of every member
     with any."""
 
-    conversation: str
-    term: int
-    count: int
-    marks: tuple[tuple[str, int, int, int], ...]
+    conversation: Id
+    term: Number
+    count: Number
+    marks: tuple[tuple[Id, Number, Number, Number], ...]
 
 
 class IndexRow(_Row, tag=5, frozen=True):
     """``sync_index``: key (user, conversation); each time column keeps its maximum, ``always`` stays once set."""
 
-    user: str
+    user: Id
     conversation: str
-    active_at: int
-    receipts_at: int = 0
+    active_at: Number
+    receipts_at: Number = 0
     always: bool = False
 
 
@@ -100,19 +105,19 @@ class UserRow(_Row, tag=6, frozen=True):
     """In the user's partition of ``sync_index``: last_seen keeps its maximum; revoked devices (id, revoked at) are united; of two names
     that are not empty the one with the higher ``named_at`` stays."""
 
-    user: str
-    last_seen: int
-    revoked: tuple[tuple[str, int], ...] = ()
+    user: Id
+    last_seen: Number
+    revoked: tuple[tuple[str, Number], ...] = ()
     name: str = ""
     """What the user's own token calls him; empty: this version does not say."""
-    named_at: int = 0
+    named_at: Number = 0
     """Cluster time, ms, of the name. Its own, for who only says that the user was seen says nothing of names."""
 
 
 class CellRow(_Row, tag=7, frozen=True):
     """``cell``: the one row; timestamp = epoch."""
 
-    epoch: int
+    epoch: Number
     live: tuple[str, ...]
     """The incarnations that may write."""
 
@@ -131,17 +136,17 @@ class LoadLog(_Query, tag=1, frozen=True):
     """What an activation needs: log row, the last ``ACTIVATION_ENTRIES`` seqs (all terms) without bodies (but ``group.*``
     entries keep theirs: the roster follows from them), members, receipts."""
 
-    conversation: str
+    conversation: Id
 
 
 class ReadEntries(_Query, tag=2, frozen=True):
     """All rows (every term) with from_seq <= seq <= to_seq, ascending, at most ``limit`` rows and READ_BYTES_MAX of bodies, cut at the
     low end if ``newest`` else at the high end. ``bodies`` False leaves body empty."""
 
-    conversation: str
-    from_seq: int
-    to_seq: int
-    limit: int = READ_ENTRIES_MAX
+    conversation: Id
+    from_seq: Number
+    to_seq: Number
+    limit: Number = READ_ENTRIES_MAX
     newest: bool = True
     bodies: bool = True
 
@@ -149,7 +154,7 @@ class ReadEntries(_Query, tag=2, frozen=True):
 class LoadIndex(_Query, tag=3, frozen=True):
     """A user's partition of the sync index with the user row."""
 
-    user: str
+    user: Id
 
 
 class LoadCell(_Query, tag=4, frozen=True):
@@ -159,7 +164,7 @@ class LoadCell(_Query, tag=4, frozen=True):
 class LoadUser(_Query, tag=5, frozen=True):
     """The user row alone: whoever asks about somebody need not read his index."""
 
-    user: str
+    user: Id
 
 
 Query: TypeAlias = LoadLog | ReadEntries | LoadIndex | LoadCell | LoadUser
@@ -198,6 +203,14 @@ class ReadFailed(Struct, array_like=True, tag=5):
     reason: str
 
 
+ANSWERS: dict[type, type] = {
+    LoadLog: LogLoaded,
+    ReadEntries: EntriesRead,
+    LoadIndex: IndexLoaded,
+    LoadCell: CellLoaded,
+    LoadUser: UserLoaded,
+}
+"""What answers what; ``ReadFailed`` answers everything."""
 Answer: TypeAlias = LogLoaded | EntriesRead | IndexLoaded | CellLoaded | UserLoaded | ReadFailed
 
 

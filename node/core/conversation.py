@@ -22,8 +22,8 @@ from math import inf
 from typing import TypeAlias
 
 from homing import codes
-from homing.ids import DIRECT, direct_id, kind_of
-from homing.protocol import GROUP_MEMBERS_MAX
+from homing.ids import DIRECT, GROUP, direct_id, is_id, kind_of
+from homing.protocol import GROUP_MEMBERS_MAX, GROUP_TYPES
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -227,18 +227,20 @@ class Conversation:
             Denied: the user may not, or there is no such conversation.
         """
         if isinstance(frame, ToConversation):
+            if frame.kind.startswith("group."):
+                raise Denied(codes.INVALID, "types that begin with group. are made by the group operations", "type")
             unborn = self.next == 1 and kind_of(self.id) == DIRECT and not frame.peer  # one member's row may be all that is known of it
             if unborn or not self.roster.by_user:
                 raise Denied(codes.NOT_FOUND, "there is no such conversation", "to")
             if not self.roster.may_write(frame.user):
                 raise Denied(codes.NOT_A_MEMBER, "you are not a member of this conversation", "to")
             return frame.kind, frame.body
+        if frame.kind not in GROUP_TYPES or kind_of(self.id) != GROUP or not all(map(is_id, (frame.user, *frame.members))):
+            raise Denied(codes.INVALID, "this is no change of a group", "op")
         if frame.kind == "group.create":
             return frame.kind, self._new_group(frame)
         if not self.roster.by_user:
             raise Denied(codes.NOT_FOUND, "there is no such group", "conversation")
-        if kind_of(self.id) == DIRECT:
-            raise Denied(codes.FORBIDDEN, "a direct conversation has no members to change", "conversation")
         touched = self.roster.check(frame.kind, frame.user, frame.members, frame.role)
         what: dict[str, object] = {"members": touched} if touched else {}
         if frame.kind == "group.rename":
@@ -250,9 +252,9 @@ class Conversation:
     def _starts(self, frame: ToConversation, source: str) -> bool:
         """The first entries of a direct conversation do not name its members, so both rows are durable before there is any: the request
         waits for them. (Neither member can be anybody else, the id is a hash of both.) False: they are, or this is no such request."""
-        known = self.roster.by_user.keys()
+        pair = {frame.user, frame.peer}
         if not self.underived:
-            if not frame.peer or direct_id(frame.user, frame.peer) != self.id or {frame.user, frame.peer} <= known:
+            if not all(map(is_id, pair)) or direct_id(frame.user, frame.peer) != self.id or pair <= self.roster.by_user.keys():
                 return False
             if not self.claim.held:
                 self.claim.take(frame, source)

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from homing.ids import is_id
 from msgspec import Struct
 
-from node.core.effects import EntryToClients
 from node.core.asking import FIRST
+from node.core.effects import EntryToClients
 from node.core.frames import AskedSent, AskPart, Deliver, DeliverHead, DeliverRefused, EchoSent, FanOut, MarksMoved, Part
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ class Deliveries:
         self.node = node
         self.parts: dict[str, PartOfRoster] = {}
         self.held: dict[str, list[Deliver | DeliverHead]] = {}
+        """What waits for its part of the roster."""
+        self.asking: set[str] = set()
+        """Conversations whose home is asked again by and by."""
 
     # -------------------------------------------------------------- entries
 
@@ -90,27 +94,43 @@ class Deliveries:
         part = self.parts.get(conversation)
         if part is not None and part.version >= frame.roster and part.epoch == self.node.epoch:
             return self._to_part(frame, part)
-        held = self.held.setdefault(conversation, [])
-        if len(held) >= self.node.limits.held_deliveries_max:
+        held = self.held.get(conversation)
+        if held is None and is_id(conversation) and len(self.held) < self.node.limits.parts_max:
+            held = self.held[conversation] = []
+        if held is None or len(held) >= self.node.limits.held_deliveries_max:
             return self._refuse(frame.said_at, conversation, seq, source)
         held.append(frame)
         if len(held) == 1:
-            self._ask_part(conversation, frame.roster)
+            self._ask_part(conversation)
 
-    def _ask_part(self, conversation: str, version: int) -> None:
+    def _ask_part(self, conversation: str) -> None:
         """Asks the home, again and again while anything waits: it may be a new one."""
-        if conversation not in self.held:
-            return
         home = self.node.owner_of(conversation)
         if home:
-            self.node.send(home, AskPart(conversation, version))
-        self.node.at(self.node.now + self.node.limits.request_timeout_s / 10, lambda: self._ask_part(conversation, version))
+            self.node.send(home, AskPart(conversation, self.held[conversation][0].roster))
+        if conversation not in self.asking:
+            self.asking.add(conversation)
+            self.node.at(self.node.now + self.node.limits.request_timeout_s / 10, lambda: self._ask_again(conversation))
+
+    def _ask_again(self, conversation: str) -> None:
+        self.asking.discard(conversation)
+        held = self.held.pop(conversation, [])
+        home = self.node.owner_of(conversation)
+        for frame in held:
+            if self._is_stale(frame.said_at) and home:
+                # Nobody has that version: its home says it again, if it ever said it.
+                self._refuse(frame.said_at, conversation, frame.row.seq if isinstance(frame, Deliver) else frame.seq, home)
+        fresh = [frame for frame in held if not (home and self._is_stale(frame.said_at))]
+        if fresh:
+            self.held[conversation] = fresh
+            self._ask_part(conversation)
 
     def on_part(self, frame: Part, source: str) -> None:
         if source != self.node.owner_of(frame.conversation):
             return
         if len(self.parts) >= self.node.limits.parts_max:
             del self.parts[next(iter(self.parts))]
+        before = self.parts.get(frame.conversation)
         part = PartOfRoster(frame.roster, self.node.epoch, {user: (first, until) for user, first, until in frame.members})
         self.parts[frame.conversation] = part
         held = self.held.pop(frame.conversation, [])
@@ -120,7 +140,8 @@ class Deliveries:
                 self._to_part(waiting, part)
         if late:
             self.held[frame.conversation] = late
-            self._ask_part(frame.conversation, late[0].roster)
+            if before is None or before.version < frame.roster:  # else the home has nothing newer: it is asked again by and by
+                self._ask_part(frame.conversation)
 
     def _to_part(self, frame: Deliver | DeliverHead, part: PartOfRoster) -> None:
         node = self.node

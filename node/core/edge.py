@@ -352,7 +352,7 @@ class Edge:
             # node stays, and another address may be that of the one that is being stopped.
             after_ms, reason = frame.session * 37 % RETURN_SPREAD_MS, "the home of this user is being stopped"
             self.sv.emit(ToClient(frame.session, p.Reconnect(after_ms=after_ms, url=self.public_url or None, reason=reason)))
-        self.close(frame.session, codes.CODES[frame.code])
+        self.close(frame.session, codes.CODES.get(frame.code, codes.HOME_LOST))
 
     def on_fan_out(self, frame: FanOut, _: str) -> None:
         self.sv.emit(EntryToClients(frame.row, frame.sessions))
@@ -408,7 +408,7 @@ class Edge:
 
     def on_refusal(self, frame: Refusal, owner: str) -> None:
         if self._answered(frame, owner):
-            code = codes.CODES[frame.code]
+            code = codes.CODES.get(frame.code, codes.UNAVAILABLE)
             self.sv.note("refused", frame.conversation, 0, frame.id, frame.code)
             self._error(frame.session, code, frame.message, frame.id, frame.field, frame.conversation, frame.retry_after_ms)
 

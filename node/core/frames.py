@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from storage.store import EntryRow
+from storage.store import ClientTime, EntryRow, Id, Number
 
 
 class _F(Struct, array_like=True, frozen=True, gc=False):
@@ -20,15 +20,15 @@ class _F(Struct, array_like=True, frozen=True, gc=False):
 class ToConversation(_F, tag=1, frozen=True):
     """Edge → conversation's home: a client's ``send``."""
 
-    conversation: str
-    user: str
-    session: int
+    conversation: Id
+    user: Id
+    session: Number
     id: str
     kind: str
     """The entry's type."""
     body: str
-    sent_ts: int
-    after: int | None
+    sent_ts: ClientTime
+    after: Number | None
     peer: str = ""
     """The other member, when the client addressed a user."""
 
@@ -36,35 +36,35 @@ class ToConversation(_F, tag=1, frozen=True):
 class GroupChange(_F, tag=2, frozen=True):
     """Edge → conversation's home: a client's ``group_*`` request; ``kind`` is the entry type that it asks for."""
 
-    conversation: str
-    user: str
-    session: int
+    conversation: Id
+    user: Id
+    session: Number
     id: str
     kind: str
-    members: tuple[str, ...] = ()
+    members: tuple[Id, ...] = ()
     title: str = ""
     role: str = ""
-    after: int | None = None
+    after: Number | None = None
 
 
 class Refusal(_F, tag=3, frozen=True):
     """Home → edge: the request ``id`` of ``session`` is refused with one of ``homing.codes``."""
 
-    session: int
+    session: Number
     id: str
     code: str
     message: str
     conversation: str = ""
     field: str = ""
-    retry_after_ms: int = 0
+    retry_after_ms: Number = 0
 
 
 class NotHere(_F, tag=4, frozen=True):
     """Home → whoever asked: the slot is not mine, or frozen for a move; ask its owner when the table changes, or again soon."""
 
-    session: int
+    session: Number
     id: str
-    slot: int
+    slot: Number
 
 
 class Deliver(_F, tag=5, frozen=True):
@@ -72,28 +72,28 @@ class Deliver(_F, tag=5, frozen=True):
     at ``roster`` (a version) says who."""
 
     row: EntryRow
-    said_at: int
+    said_at: Number
     """Cluster time, ms; a frame older than 2 minutes is refused (P2)."""
-    roster: int
-    users: tuple[str, ...] | None
+    roster: Number
+    users: tuple[Id, ...] | None
 
 
 class DeliverHead(_F, tag=6, frozen=True):
     """Conversation → home of members: the conversation has grown to ``seq``; bodies are withheld (P7)."""
 
-    conversation: str
-    seq: int
-    said_at: int
-    roster: int
-    users: tuple[str, ...] | None
+    conversation: Id
+    seq: Number
+    said_at: Number
+    roster: Number
+    users: tuple[Id, ...] | None
 
 
 class DeliverRefused(_F, tag=7, frozen=True):
     """Home of members → conversation: not in hand (too old, or not the owner of a member's slot): say it again."""
 
-    conversation: str
-    seq: int
-    said_at: int = 0
+    conversation: Id
+    seq: Number
+    said_at: Number = 0
     """The refused frame's: what was said again since is not meant. 0: a neighbouring release does not tell."""
 
 
@@ -102,30 +102,30 @@ class EchoSent(_F, tag=8, frozen=True):
     sender's other sessions."""
 
     row: EntryRow
-    said_at: int
-    requests: tuple[tuple[str, int, str], ...]
+    said_at: Number
+    requests: tuple[tuple[str, Number, str], ...]
 
 
 class AskPart(_F, tag=9, frozen=True):
     """Home of members → conversation: which of its members are at home here? (nodes keep that for groups above the inline bound)"""
 
-    conversation: str
-    roster: int
+    conversation: Id
+    roster: Number
 
 
 class Part(_F, tag=10, frozen=True):
     """Conversation → home of members: (user, from_seq, until_seq) of the members at home there, at roster version ``roster``."""
 
-    conversation: str
-    roster: int
-    members: tuple[tuple[str, int, int], ...]
+    conversation: Id
+    roster: Number
+    members: tuple[tuple[Id, Number, Number], ...]
 
 
 class MarkReport(_F, tag=11, frozen=True):
     """Mailboxes of a node → conversation: how far users got (user, delivered, read); repeated until ``MarkStored`` (P5)."""
 
-    conversation: str
-    marks: tuple[tuple[str, int, int], ...]
+    conversation: Id
+    marks: tuple[tuple[Id, Number, Number], ...]
     urgent: bool = False
     """Store them now: the mailbox is about to move."""
     tell: tuple[str, ...] = ()
@@ -135,95 +135,95 @@ class MarkReport(_F, tag=11, frozen=True):
 class MarkStored(_F, tag=12, frozen=True):
     """Conversation → mailboxes of a node: marks (user, delivered, read) up to these are durable."""
 
-    conversation: str
-    marks: tuple[tuple[str, int, int], ...]
+    conversation: Id
+    marks: tuple[tuple[Id, Number, Number], ...]
 
 
 class MarksMoved(_F, tag=13, frozen=True):
     """Conversation → home of ``users``: marks (user, delivered, read) moved; tell their sessions."""
 
-    conversation: str
-    users: tuple[str, ...]
-    marks: tuple[tuple[str, int, int], ...]
+    conversation: Id
+    users: tuple[Id, ...]
+    marks: tuple[tuple[Id, Number, Number], ...]
 
 
 class AskHead(_F, tag=14, frozen=True):
     """Mailbox → conversation: what does ``user`` see? ``have``: the seq that the device holds. ``n`` comes back."""
 
-    conversation: str
-    user: str
-    n: int
-    have: int
+    conversation: Id
+    user: Id
+    n: Number
+    have: Number
 
 
 class HeadAnswer(_F, tag=15, frozen=True):
     """Conversation → mailbox. ``seq`` 0: nothing to see. ``rows``: entries above ``have`` where memory holds them all."""
 
-    conversation: str
-    user: str
-    n: int
-    seq: int
-    ordinal: int = 0
+    conversation: Id
+    user: Id
+    n: Number
+    seq: Number
+    ordinal: Number = 0
     last: EntryRow | None = None
-    delivered: int = 0
-    read: int = 0
-    read_ordinal: int = 0
-    marks: tuple[tuple[str, int, int], ...] = ()
+    delivered: Number = 0
+    read: Number = 0
+    read_ordinal: Number = 0
+    marks: tuple[tuple[Id, Number, Number], ...] = ()
     title: str = ""
     peer: str = ""
     role: str = ""
-    until_seq: int = 0
+    until_seq: Number = 0
     rows: tuple[EntryRow, ...] = ()
 
 
 class AskEntries(_F, tag=16, frozen=True):
     """Edge → conversation: a client's ``fetch``."""
 
-    conversation: str
-    user: str
-    session: int
+    conversation: Id
+    user: Id
+    session: Number
     id: str
-    from_seq: int
-    to_seq: int | None
-    limit: int
+    from_seq: Number
+    to_seq: Number | None
+    limit: Number
     peer: str = ""
     """The other member, when the client named a user."""
 
 
 class EntriesAnswer(_F, tag=17, frozen=True):
-    session: int
+    session: Number
     id: str
-    conversation: str
+    conversation: Id
     rows: tuple[EntryRow, ...]
-    head: int
+    head: Number
 
 
 class AskMembers(_F, tag=18, frozen=True):
     """Edge → conversation: a client's ``fetch_members``."""
 
-    conversation: str
-    user: str
-    session: int
+    conversation: Id
+    user: Id
+    session: Number
     id: str
 
 
 class MembersAnswer(_F, tag=19, frozen=True):
-    session: int
+    session: Number
     id: str
-    conversation: str
-    members: tuple[tuple[str, str], ...]
+    conversation: Id
+    members: tuple[tuple[Id, str], ...]
     title: str
 
 
 class Attach(_F, tag=60, frozen=True):
     """Edge → mailbox: a session of ``user``; asked again until ``Attached``."""
 
-    user: str
-    session: int
+    user: Id
+    session: Number
     device: str
-    cursor: int
+    cursor: Number
     """Cluster time, ms; 0: a device that knows nothing."""
-    have: tuple[tuple[str, int], ...]
+    have: tuple[tuple[Id, Number], ...]
     name: str = ""
     """What the token calls the user."""
 
@@ -231,61 +231,61 @@ class Attach(_F, tag=60, frozen=True):
 class Attached(_F, tag=61, frozen=True):
     """Mailbox → edge: from now on the session gets what is said."""
 
-    user: str
-    session: int
+    user: Id
+    session: Number
 
 
 class Detach(_F, tag=62, frozen=True):
     """Edge → mailbox: the socket is gone."""
 
-    user: str
-    session: int
+    user: Id
+    session: Number
 
 
 class DropSession(_F, tag=63, frozen=True):
     """Mailbox → edge: close the socket; ``code`` is one of ``homing.codes``."""
 
-    session: int
+    session: Number
     code: str
 
 
 class MarkFrom(_F, tag=64, frozen=True):
     """Edge → mailbox: a client's ``ack`` (read 0) or ``read``."""
 
-    user: str
-    session: int
-    conversation: str
-    delivered: int
-    read: int
+    user: Id
+    session: Number
+    conversation: Id
+    delivered: Number
+    read: Number
 
 
 class AskCursor(_F, tag=65, frozen=True):
     """Edge → mailbox: a client's ``ping``."""
 
-    user: str
-    session: int
+    user: Id
+    session: Number
 
 
 class CursorAnswer(_F, tag=66, frozen=True):
     """Mailbox → edge: what ``pong`` carries; cursor 0: none yet."""
 
-    session: int
-    cursor: int
-    marks_ms: int
+    session: Number
+    cursor: Number
+    marks_ms: Number
 
 
 class FanOut(_F, tag=67, frozen=True):
     """Mailbox → edge: the entry goes to these sessions."""
 
     row: EntryRow
-    sessions: tuple[int, ...]
+    sessions: tuple[Number, ...]
 
 
 class SentOut(_F, tag=68, frozen=True):
     """Mailbox → edge: ``sent`` for the request ``id`` of ``session``."""
 
     row: EntryRow
-    session: int
+    session: Number
     id: str
 
 
@@ -293,30 +293,30 @@ class AskedSent(_F, tag=78, frozen=True):
     """Home of the sender → whoever asked for somebody without a session there: the message is said."""
 
     row: EntryRow
-    session: int
+    session: Number
     id: str
 
 
 class HeadOut(_F, tag=69, frozen=True):
     """Mailbox → edge: ``head`` to these sessions."""
 
-    conversation: str
-    seq: int
-    sessions: tuple[int, ...]
+    conversation: Id
+    seq: Number
+    sessions: tuple[Number, ...]
 
 
 class MarksOut(_F, tag=70, frozen=True):
     """Mailbox → edge: ``receipts`` to these sessions."""
 
-    conversation: str
-    marks: tuple[tuple[str, int, int], ...]
-    sessions: tuple[int, ...]
+    conversation: Id
+    marks: tuple[tuple[Id, Number, Number], ...]
+    sessions: tuple[Number, ...]
 
 
 class HeadsOut(_F, tag=71, frozen=True):
     """Mailbox → edge: a page of heads for one session; ``id`` empty when it streams after hello."""
 
-    session: int
+    session: Number
     heads: tuple[HeadAnswer, ...]
     id: str = ""
     more: str = ""
@@ -325,51 +325,51 @@ class HeadsOut(_F, tag=71, frozen=True):
 class SyncedOut(_F, tag=72, frozen=True):
     """Mailbox → edge: ``synced`` with the cursor taken when the session was attached."""
 
-    session: int
-    cursor: int
-    marks_ms: int
+    session: Number
+    cursor: Number
+    marks_ms: Number
 
 
 class AskPerson(_F, tag=74, frozen=True):
     """Edge → home of ``user``: a client's ``fetch_person``, of anybody."""
 
-    user: str
-    session: int
+    user: Id
+    session: Number
     id: str
 
 
 class PersonAnswer(_F, tag=75, frozen=True):
     """Home → edge: empty when no device of his with a name in its token was ever here."""
 
-    session: int
+    session: Number
     id: str
-    user: str
+    user: Id
     name: str
 
 
 class RevokeDevice(_F, tag=76, frozen=True):
     """Any node → home of ``user``: this device is never to be let in again; asked again until ``DeviceRevoked``. ``n`` comes back."""
 
-    user: str
+    user: Id
     device: str
-    n: int
+    n: Number
 
 
 class DeviceRevoked(_F, tag=77, frozen=True):
     """Home → who asked: it is durable and its sessions are closed; or it is refused with one of ``homing.codes``."""
 
-    n: int
+    n: Number
     code: str = ""
 
 
 class AskHeads(_F, tag=73, frozen=True):
     """Edge → mailbox: a client's ``fetch_heads``."""
 
-    user: str
-    session: int
+    user: Id
+    session: Number
     id: str
     before: str
-    limit: int
+    limit: Number
 
 
 NodeFrame: TypeAlias = (

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import msgspec
 from homing import codes
 from homing import protocol as p
-from homing.ids import SLOTS
+from homing.ids import SLOTS, is_id, slot_of
 from msgspec import Struct
 
 from directory.client import ClientEvent, DirectoryClient, Lost, MoveTakenBack, ReleaseAsked, TableChanged, ToDirectory
@@ -41,9 +41,10 @@ from node.core.rules import ALL, Rules
 from node.core.services import NOBODY, T
 from node.core.timers import Timers
 from node.core.trace import Trace
+from node.core.upkeep import Upkeep
 from router.events import Acked, Event, FrameIn, PeerDown, PeerUp, TableIn, TableWanted, WindowOpen
 from storage.frames import StorageFrame
-from storage.store import Answer, CellLoaded, LoadCell, Outcome, Query, Row
+from storage.store import Answer, Outcome, Query, Row
 
 if TYPE_CHECKING:
     from router.mesh import Mesh
@@ -55,8 +56,6 @@ _encode = msgspec.msgpack.Encoder().encode
 _STORAGE_TYPES = frozenset(get_args(StorageFrame))
 _DIRECTORY_TYPES = frozenset(get_args(DirectoryFrame))
 HOMES_MAX = 100_000
-SWEEP_S = 5.0
-CELL_LOOK_S = 1.0
 
 
 class _LocalDone(Struct):
@@ -96,7 +95,9 @@ class NodeCore:
         """Ids that were looked up in ``owners`` lately."""
         self.members: frozenset[str] = frozenset()
         self.slots_owned = 0
-        self.counts = {"rows_written": 0, "reads_asked": 0}
+        self.counts = {"rows_written": 0, "reads_asked": 0, "frames_unreadable": 0, "frames_absurd": 0}
+        self.on_bad_frame: Callable[[str, str], None] = lambda source, why: None
+        """Told of each frame that changed nothing because it cannot be read, or says what cannot be."""
         self.conversations: dict[str, Conversation] = {}
         self.mailboxes: dict[str, Mailbox] = {}
         self.edge = Edge(self, mesh.me.name, directory.member.public_url)
@@ -116,8 +117,7 @@ class NodeCore:
         """When ``tick`` has to be called at the latest, kept as timers are set; what storage and the edge time out counts by the second."""
         self.moves = Moves(self)
         self.trace = Trace()
-        self.sweep_at = now + SWEEP_S
-        self.cell_look_at = now + CELL_LOOK_S
+        self.upkeep = Upkeep(self)
         self.at_edge = edge_handlers(self)
         """What mailboxes and conversations say to sessions here is handled at once: the edge calls no actor back, it only sends."""
         self.handlers = {**self.at_edge, **actor_handlers(self)}
@@ -164,17 +164,14 @@ class NodeCore:
         self.timers.run(now)
         self.edge.tick()
         self.to_directory(self.directory.tick(now))
-        if now >= self.sweep_at:
-            self._sweep()
-        if now >= self.cell_look_at:
-            self._look_at_cell()
+        self.upkeep.tick()
         self.moves.tick()
         self._drain()
         self.due_at = self.next_deadline()
 
     def next_deadline(self) -> float:
         others = (self.storage.next_deadline(), self.directory.next_deadline(), self.edge.next_deadline())
-        return min(self.sweep_at, self.cell_look_at, self.timers.next(), *(at for at in others if at is not None))
+        return min(self.upkeep.next(), self.timers.next(), *(at for at in others if at is not None))
 
     def take_effects(self) -> list[Effect]:
         taken, self.effects = self.effects, []
@@ -194,7 +191,7 @@ class NodeCore:
     def owner_of(self, id_: str) -> str:
         home = self.homes.get(id_)
         if home is None:
-            home = self.owners[int(id_[:4], 16) >> 2]
+            home = self.owners[slot_of(id_)] if is_id(id_) else NOBODY
             if len(self.homes) < HOMES_MAX:
                 self.homes[id_] = home
         return home
@@ -238,6 +235,11 @@ class NodeCore:
     def emit(self, effect: Effect) -> None:
         self.effects.append(effect)
 
+    def absurd(self, source: str, why: str) -> None:
+        """A frame of ``source`` says what cannot be: whoever calls this has changed nothing for it."""
+        self.counts["frames_absurd"] += 1
+        self.on_bad_frame(source, why)
+
     def note(self, what: str, conversation: str, seq: int, cause: str, detail: str = "") -> None:
         self.trace.steps.append((self.now, what, conversation, seq, cause, detail))
 
@@ -257,7 +259,7 @@ class NodeCore:
         self.now = now
         directory = self.directory
         if directory.joined and now >= directory.lease_until and not self.ended:
-            self._on_directory_events(directory.check_lease(now))
+            self.on_directory_events(directory.check_lease(now))
         return not self.ended
 
     def _drain(self) -> None:
@@ -299,8 +301,10 @@ class NodeCore:
     def _on_frame_in(self, event: FrameIn) -> None:
         try:
             frame = _DECODER.decode(event.frame)
-        except (msgspec.MsgspecError, ValueError):
-            return  # a neighbouring release may say what we do not know; it changes nothing
+        except (msgspec.MsgspecError, ValueError) as error:
+            # A neighbouring release may say what we do not know; it changes nothing.
+            self.counts["frames_unreadable"] += 1
+            return self.on_bad_frame(event.incarnation, str(error))
         kind = type(frame)
         handler = self.handlers.get(kind)
         if handler is not None:
@@ -308,7 +312,7 @@ class NodeCore:
         elif kind in _STORAGE_TYPES:
             self._on_storage(event.incarnation, frame)
         elif kind in _DIRECTORY_TYPES:
-            self._on_directory_events(self.directory.on_frame(event.incarnation, frame, self.now))
+            self.on_directory_events(self.directory.on_frame(event.incarnation, frame, self.now))
 
     def _on_acked(self, event: Acked) -> None:
         queue = self.tracked.get(event.incarnation)
@@ -364,9 +368,9 @@ class NodeCore:
             events = self.directory.on_delta(_DELTA.decode(data))
         except (msgspec.MsgspecError, ValueError):
             return  # it does not fit; whoever has a newer table is asked again
-        self._on_directory_events(events)
+        self.on_directory_events(events)
 
-    def _on_directory_events(self, events: list[ClientEvent]) -> None:
+    def on_directory_events(self, events: list[ClientEvent]) -> None:
         for event in events:
             match event:
                 case TableChanged(_, new):
@@ -384,7 +388,7 @@ class NodeCore:
         self.members = frozenset(table.by_incarnation)
         self.owners = table.names()
         self.homes = {}
-        self.slots_owned = self.owners.count(self.me)
+        self.slots_owned = table.slots_of(self.me)
         for member in table.members:
             if member.incarnation != self.me:
                 self.mesh.connect(member.name, member.endpoint, self.now, member.incarnation)
@@ -446,7 +450,10 @@ class NodeCore:
         conversation.on_frame(frame, source)
 
     def _activate(self, id_: str, frame: ConversationFrame, source: str) -> Conversation | None:
-        slot = int(id_[:4], 16) >> 2
+        if not is_id(id_):
+            self.absurd(source, "not a conversation's id")
+            return None
+        slot = slot_of(id_)
         asked = isinstance(frame, f.ToConversation | f.GroupChange | f.AskEntries | f.AskMembers)
         if self.owners[slot] != self.me or self.moves.freezes(slot):
             if asked:
@@ -470,30 +477,3 @@ class NodeCore:
                 return
             mailbox = self.mailboxes[user] = Mailbox(self, user)
         call(mailbox)
-
-    # -------------------------------------------------------------- now and then
-
-    def _sweep(self) -> None:
-        """Lets go of actors at rest, and closes sessions whose mailbox is silent."""
-        self.sweep_at = self.now + SWEEP_S
-        idle_before = self.now - self.limits.conversation_idle_s
-        for id_ in [id_ for id_, c in self.conversations.items() if c.used_at < idle_before and c.is_at_rest()]:
-            self.conversations.pop(id_).close()
-        for user in [user for user, m in self.mailboxes.items() if m.is_idle()]:
-            del self.mailboxes[user]
-
-    def _look_at_cell(self) -> None:
-        """Each second: sessions of silent homes are closed; while the directory is silent the cell row is looked at instead."""
-        self.cell_look_at = self.now + CELL_LOOK_S
-        for home in dict.fromkeys(s.home for s in self.edge.sessions.values()):
-            heard_at = self.mesh.heard_at(home)
-            if home not in (self.me, NOBODY) and (heard_at is None or self.now - heard_at > self.lease_s):
-                self.edge.silent(home)
-        self.edge.close_unattached(self.now - self.lease_s)
-        if self.directory.wants_cell_look(self.now):
-            asked_at = self.now
-            self.ask(LoadCell(), lambda answer: self._on_cell(answer, asked_at))
-
-    def _on_cell(self, answer: Answer, asked_at: float) -> None:
-        if isinstance(answer, CellLoaded) and answer.cell is not None:
-            self._on_directory_events(self.directory.on_cell_seen(self.me in answer.cell.live, asked_at))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from homing.ids import is_id
 from msgspec import Struct
 
 from node.core.frames import MarkFrom
@@ -55,6 +56,9 @@ class OwnMarks:
             return True
         mark = self.unstored.get(frame.conversation)
         if mark is None:
+            if not is_id(frame.conversation):
+                self.sv.absurd(edge, "not a conversation's id")
+                return True
             if len(self.unstored) >= most:
                 return False
             mark = self.unstored[frame.conversation] = Unstored(0, 0, self.sv.time_ms())

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from homing import codes
+from homing.ids import is_id
 
 from node.core.frames import AskPerson, NotHere, PersonAnswer, Refusal
 from storage.store import LoadUser, UserLoaded
@@ -32,6 +33,8 @@ class People:
 
     def on_ask(self, frame: AskPerson, edge: str) -> None:
         """Answers; an edge that asks the wrong home asks the right one again."""
+        if not is_id(frame.user):
+            return self.sv.absurd(edge, "not a user's id")
         if self.sv.owner_of(frame.user) != self.sv.me:
             self.sv.send(edge, NotHere(frame.session, frame.id, int(frame.user[:4], 16) >> 2))
             return

@@ -7,9 +7,9 @@ entry is made; what a reader may see is bounded by what is said, which the conve
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
+import msgspec
 from homing import codes
 from homing.protocol import GROUP_MEMBERS_MAX
 from msgspec import Struct
@@ -26,6 +26,25 @@ class Membership(Struct):
     """0 while he is a member."""
     title: str = ""
     """The group's title when the membership ended: its later ones are not for him."""
+
+
+class What(Struct):
+    """The body of a ``group.*`` entry."""
+
+    members: list[str] = []
+    title: str = ""
+    role: str = MEMBER
+
+
+_decode = msgspec.json.Decoder(What).decode
+
+
+def _what(body: str) -> What:
+    """What is in the log stands there for ever: a body that says nothing changes nothing, at every home alike."""
+    try:
+        return _decode(body) if body else What()
+    except msgspec.MsgspecError:
+        return What()
 
 
 class Denied(Exception):
@@ -120,10 +139,10 @@ class Roster:
 
     def apply(self, row: EntryRow) -> list[MemberRow]:
         """Applies a ``group.*`` entry; returns the member rows that follow from it. Applying one again changes nothing."""
-        what = json.loads(row.body) if row.body else {}
-        members = [str(u) for u in what.get("members", ())]
+        what = _what(row.body)
+        members = what.members
         if row.type in ("group.create", "group.rename"):
-            self.title = str(what.get("title", ""))
+            self.title = what.title
         touched: Iterable[str] = members
         if row.type == "group.create":
             self._join(row.sender, OWNER, row.seq)
@@ -140,7 +159,7 @@ class Roster:
         elif row.type == "group.role":
             for user in members:
                 if user in self.by_user:
-                    self.by_user[user].role = str(what.get("role", MEMBER))
+                    self.by_user[user].role = what.role
         elif row.type == "group.rename":
             touched = [row.sender]
         self.version = max(self.version, row.seq)

@@ -63,5 +63,8 @@ class Services(Protocol):
     def note(self, what: str, conversation: str, seq: int, cause: str, detail: str = "") -> None:
         """A step of one message's story, see ``trace.py``."""
 
+    def absurd(self, source: str, why: str) -> None:
+        """Counts a frame that says what cannot be; nothing may have been changed for it."""
+
     def fenced(self) -> None:
         """This incarnation is not in the cell row: it must answer nothing more."""

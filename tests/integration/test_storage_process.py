@@ -48,6 +48,7 @@ from storage.store import (
 ROOT = Path(__file__).resolve().parent.parent.parent
 START = "import sys; from pathlib import Path; from storage.main import main; sys.exit(main(Path(sys.argv[1]), None))"
 MESH = MeshConfig()
+CONVERSATION, USER = "c" * 32, "a" * 32
 
 
 def free_port() -> int:
@@ -62,7 +63,7 @@ class Worker:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.keys_dir = directory / "keys"
-        for name in ("storage-1", "node-1"):
+        for name in ("storage-1", "directory-1"):
             keys.create(self.keys_dir, name)
         self.endpoint, self.http_port = f"tcp://127.0.0.1:{free_port()}", free_port()
         self.config = directory / "storage-1.toml"
@@ -104,13 +105,13 @@ class Worker:
 
 
 class Node:
-    """What a node has of the mesh and of storage: enough to write and to ask."""
+    """What a node has of the mesh and of storage: enough to write and to ask. Under a directory's name, for it says who may write."""
 
     def __init__(self, worker: Worker) -> None:
         loop = asyncio.get_running_loop()
-        pair, ring = keys.load(worker.keys_dir, "node-1"), keys.KeyRing(worker.keys_dir)
+        pair, ring = keys.load(worker.keys_dir, "directory-1"), keys.KeyRing(worker.keys_dir)
         transport = ZmqTransport("tcp://127.0.0.1:0", pair, ring, MESH)
-        self.me = Peer("node-1", "node-1:aaaaaaaa", transport.bind())
+        self.me = Peer("directory-1", "directory-1:aaaaaaaa", transport.bind())
         self.client = StorageClient(ClientConfig(answer_timeout_s=1.0))
         self.mesh = Mesh(self.me, MESH, loop.time())
         self.mesh.connect("storage-1", worker.endpoint, loop.time())
@@ -127,7 +128,7 @@ class Node:
                     self.client.on_members([peer.incarnation], now)
                 case WindowOpen(incarnation):
                     self.client.on_window_open(incarnation)
-                case FrameIn(incarnation, frame):
+                case FrameIn(incarnation, frame) if frame[1] < 40:  # a worker renews with it
                     for n, result in self.client.on_frame(incarnation, self.decode(frame), now):
                         if isinstance(result, Outcome):
                             self.outcomes.setdefault(n, []).append(result)
@@ -168,7 +169,7 @@ class Node:
         async with asyncio.timeout(20.0):
             return await self.answers[n]
 
-    async def seqs(self, conversation: str = "c") -> list[int]:
+    async def seqs(self, conversation: str = CONVERSATION) -> list[int]:
         """All seqs of a conversation, page by page."""
         found: list[int] = []
         while True:
@@ -197,12 +198,12 @@ async def node(worker: Worker) -> AsyncIterator[Node]:
 
 
 def entry(seq: int, body: str = "hi") -> EntryRow:
-    return EntryRow("c", seq, 1, "u", f"m{seq}", "text", body, seq, seq)
+    return EntryRow(CONVERSATION, seq, 1, USER, f"m{seq}", "text", body, seq, seq)
 
 
 async def test_rows_are_written_read_and_fenced_over_the_mesh(node: Node) -> None:
-    assert await node.written(entry(1, "grüß dich 🐦"), IndexRow("u", "c", 7)) == [Outcome.STORED] * 2
-    answer = await node.ask(ReadEntries("c", 1, 9))
+    assert await node.written(entry(1, "grüß dich 🐦"), IndexRow(USER, CONVERSATION, 7)) == [Outcome.STORED] * 2
+    answer = await node.ask(ReadEntries(CONVERSATION, 1, 9))
     assert isinstance(answer, EntriesRead) and answer.entries == [entry(1, "grüß dich 🐦")]
     assert await node.written(CellRow(2, ("node-9:zzzzzzzz",))) == [Outcome.STORED]
     assert await node.written(entry(2)) == [Outcome.FENCED]
@@ -210,12 +211,12 @@ async def test_rows_are_written_read_and_fenced_over_the_mesh(node: Node) -> Non
 
 
 async def test_5000_rows_at_once_are_all_stored_and_an_answer_of_a_mebibyte_comes_whole(node: Node) -> None:
-    rows: list[Row] = [IndexRow("u", f"{i:032x}", i + 1) for i in range(5_000)]
+    rows: list[Row] = [IndexRow(USER, f"{i:032x}", i + 1) for i in range(5_000)]
     assert set(await node.written(*rows)) == {Outcome.STORED}
-    answer = await node.ask(LoadIndex("u"))
+    answer = await node.ask(LoadIndex(USER))
     assert isinstance(answer, IndexLoaded) and len(answer.rows) == 5_000
     await node.written(*(entry(seq, "x" * 50_000) for seq in range(1, 40)))
-    page = await node.ask(ReadEntries("c", 1, 39))
+    page = await node.ask(ReadEntries(CONVERSATION, 1, 39))
     assert isinstance(page, EntriesRead) and sum(len(row.body) for row in page.entries) >= 1_000_000 and page.cut
 
 

@@ -91,6 +91,9 @@ class Rig:
     def note(self, what: str, conversation: str, seq: int, cause: str, detail: str = "") -> None:
         pass
 
+    def absurd(self, source: str, why: str) -> None:
+        pass
+
     def fenced(self) -> None:
         self.ended = True
 

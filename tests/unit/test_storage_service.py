@@ -22,10 +22,11 @@ from storage.frames import Answered, Ask, StorageBusy, StorageFrame, WriteRow, W
 from storage.member import Membership
 from storage.memory import MemoryStore
 from storage.service import Held, StorageService
-from storage.store import CellLoaded, CellRow, EntryRow, LoadCell, Outcome, Write
+from storage.store import CellLoaded, CellRow, EntryRow, LoadCell, Outcome, UserRow, Write
 
 STORED, UNKNOWN = Outcome.STORED, Outcome.UNKNOWN
 DIRECTORY = DirectoryConfig(directories=["directory-1=tcp://directory"])
+CONVERSATION, USER = "c" * 32, "a" * 32
 encode = msgspec.msgpack.encode
 
 
@@ -105,14 +106,16 @@ async def rig() -> AsyncIterator[Rig]:
 
 
 def row(seq: int) -> EntryRow:
-    return EntryRow("c", seq, 1, "u", f"m{seq}", "text", "hi", seq, seq)
+    return EntryRow(CONVERSATION, seq, 1, USER, f"m{seq}", "text", "hi", seq, seq)
 
 
 CELL = CellRow(1, ("node-1:a",))
+ROW = UserRow(USER, 1)
 
 
 async def test_rows_of_a_peer_are_written_as_its_own_and_answered(rig: Rig) -> None:
-    rig.say(rig.node, WriteRow(1, CELL))
+    rig.say(rig.directory, WriteRow(9, CELL))
+    rig.say(rig.node, WriteRow(1, ROW))
     rig.run(0.1)
     rig.say(rig.node, WriteRow(2, row(1)))
     rig.say(rig.directory, WriteRow(1, row(2)))
@@ -121,8 +124,17 @@ async def test_rows_of_a_peer_are_written_as_its_own_and_answered(rig: Rig) -> N
     assert Written([(1, Outcome.FENCED)]) in rig.heard["tcp://directory"]
 
 
+async def test_only_a_directory_says_who_may_write(rig: Rig) -> None:
+    rig.say(rig.node, WriteRow(1, CELL), WriteRow(2, ROW))
+    rig.run(0.1)
+    assert rig.outcomes() == [(2, STORED)] and rig.service.bad_frames == 1
+    rig.say(rig.directory, WriteRow(1, CELL))
+    rig.run(0.1)
+    assert Written([(1, STORED)]) in rig.heard["tcp://directory"]
+
+
 async def test_past_the_bound_a_write_is_refused_at_once(rig: Rig) -> None:
-    rig.say(rig.node, *(WriteRow(n, CELL) for n in range(1, 5)))
+    rig.say(rig.node, *(WriteRow(n, ROW) for n in range(1, 5)))
     rig.run(0.1)
     refused = [frame.n for frame in rig.heard["tcp://node"] if isinstance(frame, StorageBusy)]
     assert (sorted(refused), [n for n, _ in rig.outcomes()]) == ([3, 4], [1, 2])
@@ -130,7 +142,7 @@ async def test_past_the_bound_a_write_is_refused_at_once(rig: Rig) -> None:
 
 async def test_a_failing_store_answers_unknown_is_opened_anew_with_growing_waits_and_serves_again(rig: Rig) -> None:
     rig.store.broken = True
-    rig.say(rig.node, WriteRow(1, CELL))
+    rig.say(rig.node, WriteRow(1, ROW))
     rig.run(0.1)
     assert rig.outcomes() == [(1, UNKNOWN)]
     assert rig.service.failed and "IOERR" in str(rig.service.unready)
@@ -138,7 +150,7 @@ async def test_a_failing_store_answers_unknown_is_opened_anew_with_growing_waits
     assert 4 <= rig.store.reopened <= 6, "after 0.1, 0.2, 0.4, 0.8, 1.6 s"
     rig.store.broken = False
     rig.run(2.1)
-    rig.say(rig.node, WriteRow(2, CELL))
+    rig.say(rig.node, WriteRow(2, ROW))
     rig.run(0.1)
     assert rig.outcomes()[-1] == (2, STORED)
 
@@ -149,7 +161,7 @@ async def test_the_directory_hears_that_the_store_has_failed_and_that_it_is_well
 
     assert (last().member.role, last().storage_ok) == ("storage", True)
     rig.store.broken = True
-    rig.say(rig.node, WriteRow(1, CELL))
+    rig.say(rig.node, WriteRow(1, ROW))
     rig.run(0.15)
     assert not last().storage_ok
     rig.store.broken = False
@@ -188,7 +200,7 @@ async def test_only_a_directory_can_expel(rig: Rig) -> None:
 
 
 async def test_leaving_commits_what_waits_and_says_good_bye(rig: Rig) -> None:
-    rig.service.handle([FrameIn("node-1:a", encode(WriteRow(7, CELL)))], rig.now)
+    rig.service.handle([FrameIn("node-1:a", encode(WriteRow(7, ROW)))], rig.now)
     rig.service.drain(rig.now)
     rig.membership.leave(rig.now)
     rig.run(0.1)
