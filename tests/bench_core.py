@@ -77,7 +77,7 @@ class Bench:
                     mesh.connect(peer.name, peer.endpoint, self.now, peer.incarnation)
         for core in self.cores.values():
             for event in core.directory.on_delta(self.table.delta(0)):
-                core._on_directory_events([event])
+                core.on_directory_events([event])
         self.meshes["storage-1"].set_epoch(1, self.now)
         self.cpu = 0.0
         self.inbox: list[tuple[str, int, EntryRow]] = []
