@@ -7,6 +7,7 @@ from msgspec import Struct, field
 from directory.config import DirectoryConfig
 from node.accounts.config import AccountsConfig
 from node.core.limits import CoreLimits
+from node.edge.issuers import TokensConfig
 from node.edge.limits import RateLimits
 from node.edge.websocket import EdgeLimits
 from node.rest.limiters import LimiterConfig
@@ -53,6 +54,7 @@ SECTIONS: dict[str, type[Struct]] = {
     "storage_client": ClientConfig,
     "edge": EdgeLimits,
     "rates": RateLimits,
+    "tokens": TokensConfig,
     "accounts": AccountsConfig,
     "limiters": LimiterConfig,
     "node": NodeConfig,

@@ -20,7 +20,7 @@ import os
 import re
 from collections import OrderedDict
 from pathlib import Path
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -36,6 +36,9 @@ from cryptography.hazmat.primitives.serialization import (
 from homing import codes, ids
 from homing.codes import Code
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from node.edge.issuers import Issuers
 
 log = logging.getLogger("homing.edge")
 
@@ -119,8 +122,10 @@ class TokenAuthority:
 class TokenChecker:
     """Verifies tokens."""
 
-    def __init__(self, keys_dir: Path, cluster: str, cache_entries_max: int = CACHE_ENTRIES_MAX) -> None:
+    def __init__(self, keys_dir: Path, cluster: str, cache_entries_max: int = CACHE_ENTRIES_MAX, issuers: Issuers | None = None) -> None:
+        """``issuers``: those whose tokens are accepted beside the cluster's own."""
         self._keys_dir = keys_dir
+        self.issuers = issuers
         self._cluster = cluster
         self._cache_entries_max = cache_entries_max
         self._cache: OrderedDict[bytes, Claims] = OrderedDict()
@@ -151,11 +156,19 @@ class TokenChecker:
             raise _Invalid("a ticket only opens a WebSocket session")
         return claims
 
+    def forget(self) -> None:
+        """What was verified is verified again: an issuer's keys have changed."""
+        self._cache.clear()
+
     def _verify(self, token: str, now: float) -> Claims:
         if len(token) > TOKEN_CHARS_MAX:
             raise _Invalid("the token is too long")
         try:
             header = jwt.get_unverified_header(token)
+            issuer = self.issuers.of(token) if self.issuers is not None else None
+            if issuer is not None and issuer.config.issuer != self._cluster:
+                self.verified += 1
+                return issuer.verify(token, header, now)
             key = self._key(header.get("kid"), now)
             self.verified += 1
             # The time is checked by us, against cluster time.

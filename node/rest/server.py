@@ -29,6 +29,8 @@ from node.rest.route import Call, Route
 from router import logs
 
 PREFLIGHT_AGE_S = 600
+KEY_RETRY_S = 5.0
+"""When a token whose issuer's key is not known yet may be shown again."""
 log = logs.get("node.rest")
 _ENCODER = msgspec.json.Encoder()
 
@@ -121,7 +123,7 @@ class RestServer:
         try:
             return self.around.checker.check(token.strip(), self.around.time_ms() / 1_000)
         except TokenError as error:
-            raise Refused(error.code, error.message) from None
+            raise Refused(error.code, error.message, retry_after_s=KEY_RETRY_S if error.code.action == "retry" else None) from None
 
 
 def _wait(wait_s: float) -> None:

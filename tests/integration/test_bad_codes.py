@@ -14,7 +14,7 @@ TEXT = (Path(__file__).resolve().parent.parent.parent / "docs" / "errors.md").re
 ROW = re.compile(r"\| (\d{4}) \| `(\w+)` \| \*\*(\w+)\*\* \| `(\w+)` \| (.+) \| ([\d, ]+|–) \| (\d{4}|–) \|")
 CLOSE_ROW = re.compile(r"\| (\d{4}) \| ([^`|]+) \|")
 NEVER_ENDS = {
-    codes.NOT_A_MEMBER, codes.NOT_FOUND, codes.FORBIDDEN, codes.GROUP_FULL, codes.HELLO_TWICE, codes.CONFLICT, codes.UNAVAILABLE,
+    codes.NOT_A_MEMBER, codes.NOT_FOUND, codes.FORBIDDEN, codes.GROUP_FULL, codes.HELLO_TWICE, codes.CONFLICT,
     codes.RATE_LIMITED, codes.RESYNC, codes.UNSUPPORTED_TYPE, codes.WRONG_CREDENTIALS,
 }  # fmt: skip
 """Answers to requests: the session goes on."""
