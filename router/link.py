@@ -276,9 +276,9 @@ class Link:
         if len(frames) <= frames_max and sum(map(len, frames)) <= bytes_max:
             return [frames]
         parts: list[list[bytes]] = []
-        size = bytes_max
+        size = 0
         for frame in frames:
-            if size + len(frame) > bytes_max or len(parts[-1]) >= frames_max:
+            if not parts or size + len(frame) > bytes_max or len(parts[-1]) >= frames_max:
                 parts.append([])
                 size = 0
             parts[-1].append(frame)

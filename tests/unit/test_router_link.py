@@ -286,3 +286,12 @@ def test_an_idle_link_says_only_that_it_lives() -> None:
     a = make()
     sent = [packet for tick in range(1, 1001) for packet in packets_of(a, tick * 0.01)]
     assert len(sent) == 10 and all(packet.frames == [] for packet in sent)
+
+
+def test_empty_frames_arrive_as_well() -> None:
+    a, b = make(SMALL, "a:1", "b:1"), make(SMALL, "b:1", "a:1")
+    sent = [b"", b"x" * 290, b"", b"", b"y" * 20, b"", b"", b"", b""]
+    for frame in sent:
+        assert a.send(frame, 0.0)
+    events = take(b, packets_of(a, 0.1), 0.1)
+    assert [event.frame for event in events if isinstance(event, FrameIn)] == sent
