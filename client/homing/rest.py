@@ -17,12 +17,43 @@ ABOUT_CHARS_MAX = 500
 PASSWORD_CHARS_MIN = 8
 PASSWORD_CHARS_MAX = 256
 
+# Patterns and least lengths are for the documents: the server looks at these texts in their folded form, and says in words what is wrong.
+_PRINTABLE = r"[^\x00-\x1f\x7f-\x9f]"
 Handle: TypeAlias = Annotated[
-    str, Meta(max_length=64, description="3 to 32 letters, digits, dots, dashes and underscores; case is ignored")
+    str,
+    Meta(
+        max_length=64,
+        description="3 to 32 letters, digits, dots, dashes and underscores; case is ignored",
+        extra_json_schema={"pattern": "^[A-Za-z0-9._-]{3,32}$"},
+    ),
 ]
-Password: TypeAlias = Annotated[str, Meta(max_length=PASSWORD_CHARS_MAX, description="at least 8 characters")]
-Name: TypeAlias = Annotated[str, Meta(max_length=NAME_CHARS_MAX, description="without control characters")]
-About: TypeAlias = Annotated[str, Meta(max_length=ABOUT_CHARS_MAX, description="without control characters but line feeds")]
+Password: TypeAlias = Annotated[
+    str,
+    Meta(
+        max_length=PASSWORD_CHARS_MAX,
+        description="at least 8 characters, not all the same, and not the handle",
+        extra_json_schema={"minLength": PASSWORD_CHARS_MIN},
+    ),
+]
+Name: TypeAlias = Annotated[
+    str, Meta(max_length=NAME_CHARS_MAX, description="without control characters", extra_json_schema={"pattern": f"^{_PRINTABLE}*$"})
+]
+NewName: TypeAlias = Annotated[
+    str,
+    Meta(
+        max_length=NAME_CHARS_MAX,
+        description="without control characters, and not blank",
+        extra_json_schema={"minLength": 1, "pattern": rf"^{_PRINTABLE}*[^\s\x00-\x1f\x7f-\x9f]{_PRINTABLE}*$"},
+    ),
+]
+About: TypeAlias = Annotated[
+    str,
+    Meta(
+        max_length=ABOUT_CHARS_MAX,
+        description="without control characters but line feeds",
+        extra_json_schema={"pattern": r"^[^\x00-\x09\x0b-\x1f\x7f-\x9f]*$"},
+    ),
+]
 RefreshTokenText: TypeAlias = Annotated[str, Meta(max_length=128)]
 Audience: TypeAlias = Literal["everyone", "contacts", "nobody"]
 
@@ -102,7 +133,7 @@ class Me(Struct, kw_only=True):
 class MeChange(Struct, kw_only=True):
     """What is left out stays."""
 
-    name: Name | UnsetType = UNSET
+    name: NewName | UnsetType = UNSET
     about: About | UnsetType = UNSET
 
 
@@ -134,7 +165,7 @@ class Devices(Struct, kw_only=True):
 
 
 class DeviceChange(Struct, kw_only=True):
-    name: Name
+    name: NewName
 
 
 class Contact(Struct, kw_only=True):

@@ -16,7 +16,7 @@ from node.rest.requests import BODY_BYTES_MAX
 from node.rest.route import Route
 from tools.documents.errors import error_table
 from tools.documents.plain import PATH_PARAMETERS, PLAIN, Plain
-from tools.documents.samples import sample
+from tools.documents.samples import BY_NAME, sample
 from tools.documents.schemas import Json, Schemas, schemas_of, without_null
 
 RETRIES = (codes.OVERLOADED, codes.UNAVAILABLE, codes.GOING_AWAY, codes.HOME_LOST)
@@ -142,7 +142,8 @@ def _plain(plain: Plain, schemas: Schemas, problems: _Problems) -> tuple[str, st
 
 def _path_parameters(path: str) -> Iterator[Json]:
     for name in re.findall(r"\{(\w+)\}", path):
-        schema, example, text = PATH_PARAMETERS.get(name, ({"type": "string", "minLength": 1}, "d3b07384d113edec", f"The {name}"))
+        pattern, example, text = PATH_PARAMETERS.get(name, ("^[^/]+$", BY_NAME.get(name, "text"), f"The {name}"))
+        schema = {"type": "string", "pattern": pattern}
         yield {"name": name, "in": "path", "required": True, "description": text, "schema": schema, "example": example}
 
 

@@ -5,9 +5,11 @@ Owns their description; that it is true is what the test against a running clust
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from homing import codes, ids
 from homing.codes import Code
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 
 class Health(Struct, kw_only=True):
@@ -34,8 +36,17 @@ class Home(Struct, kw_only=True):
     """The addresses of all nodes."""
 
 
+def _text(pattern: str) -> Meta:
+    return Meta(extra_json_schema={"pattern": pattern})
+
+
+USER_PATTERN = "^[0-9a-f]{3}[048c][0-9a-f]{28}$"
+CONVERSATION_PATTERN = "^[0-9a-f]{3}[12569ade][0-9a-f]{28}$"
+MESSAGE_PATTERN = r"^[0-9a-f]{32}\.[0-9]{1,16}\.[0-9]{1,16}$"
+
+
 class TraceQuery(Struct, kw_only=True):
-    message: str
+    message: Annotated[str, _text(MESSAGE_PATTERN)]
     """A message id."""
 
 
@@ -56,9 +67,9 @@ class Trace(Struct, kw_only=True):
 
 
 class RevokeQuery(Struct, kw_only=True):
-    user: str
+    user: Annotated[str, _text(USER_PATTERN)]
     """A user's id."""
-    device: str
+    device: Annotated[str, _text("^[A-Za-z0-9._-]{1,64}$")]
     """The device's name in its tokens."""
 
 
@@ -118,14 +129,9 @@ PLAIN = (
     Plain(name="docs_style", path="/docs/style.css", summary="The page's style", tag="documents", answers=((200, "text/css"),)),
 )  # fmt: skip
 
-ID_PATTERN = "^[0-9a-f]{32}$"
 PATH_PARAMETERS = {
-    "user": ({"type": "string", "pattern": ID_PATTERN}, ids.user_id("bob"), "A user's id"),
-    "conversation": (
-        {"type": "string", "pattern": ID_PATTERN},
-        ids.direct_id(ids.user_id("alice"), ids.user_id("bob")),
-        "A conversation's id",
-    ),
-    "message": ({"type": "string", "pattern": r"^[0-9a-f]{32}\.[0-9]+\.[0-9]+$"}, f"{ids.user_id('bob')}.1.1", "A message's id"),
+    "user": (USER_PATTERN, ids.user_id("bob"), "A user's id"),
+    "conversation": (CONVERSATION_PATTERN, ids.direct_id(ids.user_id("alice"), ids.user_id("bob")), "A conversation's id"),
+    "message": (MESSAGE_PATTERN, f"{ids.direct_id(ids.user_id('alice'), ids.user_id('bob'))}.1.1", "A message's id"),
 }
-"""Name → schema, example, description."""
+"""Name → pattern, example, description."""

@@ -1,0 +1,190 @@
+"""Whatever is asked of a running cluster, the answer is one that its own OpenAPI document describes, and never a fault of ours.
+
+Schemathesis makes the requests from the document that the nodes serve: good ones and bad ones. Half of the good ones are about people
+and conversations that exist. They come from addresses of their own (127.0.0.0/8), so that the limiters of other tests' addresses stay as
+they are.
+``HOMING_OPENAPI_EXAMPLES`` requests are made per operation and kind, by default few and always the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from homing import codes
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from requests.adapters import HTTPAdapter
+from schemathesis import CheckContext, GenerationMode
+from schemathesis.checks import (
+    content_type_conformance,
+    ignored_auth,
+    negative_data_rejection,
+    not_a_server_error,
+    positive_data_acceptance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from node.rest.table import described_routes
+from tests.integration.conftest import ClusterProcess
+from tests.integration.raw_homing import port_of
+from tests.integration.rest_client import Person
+from tools.documents.openapi import openapi
+from tools.documents.plain import PLAIN
+
+DEFAULT_EXAMPLES = 15
+EXAMPLES = int(os.environ.get("HOMING_OPENAPI_EXAMPLES", DEFAULT_EXAMPLES))
+REQUESTS_A_PERSON = 40
+"""Fewer than any limiter's burst."""
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+    ignored_auth,
+]
+OPERATIONS = {
+    **{route.name: "access_token" if route.needs_token else "" for route in described_routes()},
+    **{p.name: p.security for p in PLAIN},
+}
+RULES = {
+    "register": {"password"},
+    "send": {"after", "to"},
+    "messages": {"before", "after", "since", "until"},
+}
+"""Operation → the fields of which a value may be refused although its schema allows it: the rule is in words."""
+TAKERS = {p.name for p in PLAIN if p.query} | {r.name for r in described_routes() if r.query or r.body or "{" in r.path}
+"""Those that can be asked wrongly."""
+KINDS = [(name, mode) for name in OPERATIONS for mode in GenerationMode if mode == GenerationMode.POSITIVE or name in TAKERS]
+_addresses = itertools.count(random.Random(os.getpid()).randrange(1 << 16) << 6)
+
+
+class _From(HTTPAdapter):
+    """Connections from an address of this machine that nobody else asks from."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        n = next(_addresses) % (1 << 22)
+        super().init_poolmanager(*args, source_address=(f"127.{64 + (n >> 16)}.{n >> 8 & 255}.{n & 255}", 0), **kwargs)
+
+
+class Asker:
+    """Sends cases to one node after another, as somebody who has an account, friends and a conversation."""
+
+    def __init__(self, cluster: ClusterProcess, security: str) -> None:
+        self.cluster, self.security = cluster, security
+        self.urls = [f"http://127.0.0.1:{port_of(cluster, node)}" for node in range(3)]
+        self._left = 0
+        self.known: dict[str, Any] = {}
+        self.session = requests.Session()
+
+    def ask(self, case: Any, url: str) -> None:
+        if not self._left:
+            self._renew()
+        self._left -= 1
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        case.call_and_validate(url, session=self.session, headers=headers, checks=[*CHECKS, accepted], timeout=20)
+
+    def close(self) -> None:
+        self.session.close()
+
+    def _renew(self) -> None:
+        """Another address; another person, where the operation needs one."""
+        self.close()
+        self.session = requests.Session()
+        self.session.mount("http://", _From())
+        self._left, self._token = REQUESTS_A_PERSON, ""
+        if self.security == "operators_key":
+            self._token = self.cluster.layout.ops_key_file.read_text().strip()
+        elif self.security == "access_token":
+            self._register()
+
+    def _post(self, path: str, body: Any, token: str = "") -> Any:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        answer = self.session.post(self.urls[0] + path, json=body, headers=headers, timeout=20)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def _register(self) -> None:
+        names = [Person(self.cluster).handle for _ in range(2)]
+        me, friend = (self._post("/v1/accounts", {"handle": name, "password": "correct horse"}) for name in names)
+        self._token = me["access_token"]
+        entry = self._post("/v1/messages", {"id": "first", "to": friend["user"], "body": "hello"}, self._token)["entry"]
+        self.known = {
+            "user": friend["user"],
+            "to": friend["user"],
+            "conversation": entry["conversation"],
+            "message": entry["message_id"],
+            "handle": friend["handle"],
+            "device": me["device"],
+        }
+
+
+def with_known(case: Any, known: dict[str, Any]) -> Any:
+    """The case, about what exists."""
+    for part in (case.path_parameters, case.query, case.body):
+        if isinstance(part, dict):
+            part.update({name: value for name, value in known.items() if name in part})
+    return case
+
+
+def accepted(ctx: CheckContext, response: schemathesis.Response, case: Any) -> Any:
+    """What the schemas allow is accepted, but for the rules in words."""
+    name = case.operation.definition.raw["operationId"]
+    if (
+        response.status_code in (400, 422)
+        and response.json()["code"] == codes.INVALID.number
+        and response.json().get("field") in RULES.get(name, ())
+    ):
+        return None
+    return positive_data_acceptance(ctx, response, case)
+
+
+@pytest.fixture(scope="module")
+def document(shared_cluster: ClusterProcess) -> Any:
+    answer = requests.get(f"http://127.0.0.1:{port_of(shared_cluster, 1)}/openapi.json", timeout=20)
+    assert answer.json() == json.loads(json.dumps(openapi(described_routes()))), "a node serves what the code says"
+    return schemathesis.openapi.from_dict(answer.json())
+
+
+def operation(document: Any, name: str) -> Any:
+    return next(found for result in document.get_all_operations() if (found := result.ok()).definition.raw["operationId"] == name)
+
+
+@pytest.mark.parametrize(("name", "mode"), KINDS, ids=[f"{name}-{mode.value}" for name, mode in KINDS])
+@pytest.mark.timeout(120 + 2 * EXAMPLES)
+def test_every_answer_is_in_the_document(shared_cluster: ClusterProcess, document: Any, name: str, mode: GenerationMode) -> None:
+    asker = Asker(shared_cluster, OPERATIONS[name])
+    try:
+        bounded(one_example(asker, operation(document, name), mode))()
+    finally:
+        asker.close()
+
+
+def one_example(asker: Asker, asked: Any, mode: GenerationMode) -> Callable[[], None]:
+    @given(case=asked.as_strategy(generation_mode=mode), url=st.sampled_from(asker.urls), known=st.booleans())
+    def example(case: Any, url: str, known: bool) -> None:
+        asker.ask(with_known(case, asker.known) if known and mode == GenerationMode.POSITIVE else case, url)
+
+    return example
+
+
+def bounded(example: Callable[[], None]) -> Callable[[], None]:
+    return settings(
+        max_examples=EXAMPLES,
+        derandomize=EXAMPLES == DEFAULT_EXAMPLES,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )(example)
