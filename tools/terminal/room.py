@@ -359,14 +359,16 @@ async def _who(room: Room, words: list[str]) -> None:
         return
     members = room.members[room.current.id] = await room.current.members()
     await room.client.learn_names([m.user for m in members if m.user != room.client.user], WHO_WAIT_S)
-    listed = sorted((ROLES.get(m.role, 2), room.name_of(m.user).casefold(), room.name_of(m.user), m) for m in members)
     begin = " ".join(words).casefold()
-    found = [(name, m) for _, folded, name, m in listed if folded.startswith(begin)]
+    found = [(name, m) for m in members if (name := room.name_of(m.user)).casefold().startswith(begin)]
+    found.sort(key=lambda pair: (pair[0] != "you", ROLES.get(pair[1].role, 2), pair[0].casefold(), pair[1].user))
     if len(found) <= WHO_LINES_MAX:
         for name, m in found:
             room.say(f"{name}{_role(m)} ({m.user})")
     else:
-        room.say(f"{len(found)} members: {', '.join(f'{name}{_role(m)}' for name, m in found)}")
+        named = [f"{name}{_role(m)}" for name, m in found if m.user == room.client.user or room.client.known_name(m.user)]
+        nameless = f" and {len(found) - len(named):,} whose names are not known" if len(named) < len(found) else ""
+        room.say(f"{len(found):,} members: {', '.join(named)}{nameless}")
         room.say("/who NAME shows those whose name begins so, with their ids")
     if not found:
         raise Misuse("there is nobody whose name begins so")

@@ -171,8 +171,13 @@ class Screen:
     def _do(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
         return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._note(f"✗ that went wrong: {error!r}")  # a bug of ours must not take the screen with it
 
     # ------------------------------------------------------------ what is on it
 
