@@ -17,6 +17,7 @@ from node.documents import Documents
 from node.edge.tokens import TokenChecker, TokenError, is_device
 from node.refusal import Refused
 from node.rest.problems import response
+from node.web import WebClient
 from router.ops import Ops, process_registry
 
 if TYPE_CHECKING:
@@ -79,10 +80,12 @@ class NodeHttp:
         registry.register(NodeMetrics(core, gateway))
         self.ops = Ops(registry, unready)
         self.documents = Documents()
+        self.web = WebClient()
 
     def add_to(self, app: web.Application) -> None:
         self.ops.add_to(app)
         self.documents.add_to(app)
+        self.web.add_to(app)
         app.router.add_get("/v1/connect", self.connect)
         if self.ops_key:
             app.router.add_get("/debug/trace", self.trace)

@@ -50,6 +50,8 @@ def guide(layout: Layout, seconds: float) -> list[str]:
     lines = [f"Homing is ready after {seconds:.1f} s.", ""]
     lines.append(f"  {'directory':<12}{layout.directory.url}   (who is where: {layout.directory.url}/v1/cluster)")
     lines += [f"  {node.name:<12}ws://{node.url.removeprefix('http://')}/v1/ws" for node in nodes]
+    beside = f"; {nodes[1].url}/ beside it is a place for somebody else" if len(nodes) > 1 else ""
+    lines += [f"  {'web client':<12}{nodes[0].url}/   (create an account there{beside})"]
     lines += [f"  {'data':<12}{layout.data}", f"  {'logs':<12}{layout.logs_dir}/NAME.log", ""]
     if "chat" in offered:
         lines += ["To chat, type each of these in a terminal of its own:"]

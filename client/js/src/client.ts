@@ -258,7 +258,7 @@ export class Client {
     if (before <= 1) return [];
     const held = await this.options.store.entries(conversation, before, limit);
     const adjacent = adjacentBelow(held, before);
-    if (adjacent.length && (adjacent.length === held.length || adjacent.length >= limit / 2)) return adjacent;
+    if (adjacent.length >= limit / 2 || adjacent[0]?.seq === 1) return adjacent;
     const page = (await this.ask({ op: "fetch", id: ids.newId(), conversation, to_seq: before - 1, limit })) as Entries;
     const entries = page.entries.filter((e) => e.seq < before).sort((a, b) => a.seq - b.seq);
     (this.side.entries ??= []).push(...entries);
