@@ -164,6 +164,7 @@ class Client:
 
     @property
     def state(self) -> State:
+        """idle, connecting, syncing, live (all that was said is shown), waiting (tries again by itself), or closed."""
         return self.core.session.state
 
     @property
@@ -173,6 +174,7 @@ class Client:
 
     @property
     def reason(self) -> str:
+        """The same in words, for people; its wording may change."""
         return self.core.session.reason
 
     @property

@@ -78,19 +78,28 @@ class Conversation:
         self._client._read(self.id, seq, ordinal)
 
     async def members(self) -> list[MemberInfo]:
+        """Who is in it (ids and roles), asked anew.
+
+        Raises:
+            HistoryUnavailable: no answer came in time.
+            RequestRefused: one is not (any more) a member.
+        """
         return await self._client._members(self.id)
 
     async def add(self, *users: str) -> Handle:
-        """Adds members (ids or names) to a group."""
+        """Adds members (ids or names) to a group. As with all that follows: queued like a message, awaited and refused at the handle."""
         return await self._client._request(GroupAdd(id=self._client._new_id(), conversation=self.id, members=self._users(users)))
 
     async def remove(self, *users: str) -> Handle:
+        """Takes members (ids or names) out of a group."""
         return await self._client._request(GroupRemove(id=self._client._new_id(), conversation=self.id, members=self._users(users)))
 
     async def leave(self) -> Handle:
+        """Leaves a group; its history up to here stays."""
         return await self._client._request(GroupLeave(id=self._client._new_id(), conversation=self.id))
 
     async def rename(self, title: str) -> Handle:
+        """Gives a group another title."""
         return await self._client._request(GroupRename(id=self._client._new_id(), conversation=self.id, title=title))
 
     async def set_role(self, user: str, role: str) -> Handle:
