@@ -9,7 +9,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from homing.protocol import Body, ClientTime, Entry, Head, Id, MemberInfo, RequestId, Seq
+from homing.protocol import Body, ClientTime, Entry, Head, Id, MemberInfo, RequestId, Seq, Title
+from homing.protocol import Members as MemberIds
 from homing.protocol import Type as EntryType
 
 NAME_CHARS_MAX = 64
@@ -265,3 +266,51 @@ class Members(Struct, kw_only=True):
 
     members: list[MemberInfo]
     title: str
+
+
+class GroupNew(Struct, kw_only=True):
+    """Makes a group of the caller, who becomes its owner, and ``members``."""
+
+    id: RequestId
+    """Chosen by the client; the same again by the same user is the same group and the same answer."""
+    title: Title
+    members: MemberIds = []
+
+
+class GroupChange(Struct, kw_only=True):
+    """Renames a group."""
+
+    id: RequestId
+    title: Title
+    after: Seq | None = None
+
+
+class GroupMembers(Struct, kw_only=True):
+    """Takes people into a group."""
+
+    id: RequestId
+    members: MemberIds
+    after: Seq | None = None
+
+
+class GroupRole(Struct, kw_only=True):
+    """Makes a member an admin, or takes that back."""
+
+    id: RequestId
+    role: Literal["admin", "member"]
+    after: Seq | None = None
+
+
+class GroupLeave(Struct, kw_only=True):
+    """Takes somebody out of a group."""
+
+    id: RequestId
+    after: Seq | None = None
+
+
+class MessageReceipts(Struct, kw_only=True):
+    """How far a message got: the members, without its sender, who have received it, and those who have read it."""
+
+    message_id: str
+    delivered: list[Id]
+    read: list[Id]

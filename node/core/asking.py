@@ -24,9 +24,12 @@ from msgspec import Struct, structs
 from node.core.frames import (
     AskedSent,
     AskEntries,
+    AskHead,
     AskHeads,
     AskMembers,
     EntriesAnswer,
+    GroupChange,
+    HeadAnswer,
     HeadsOut,
     MembersAnswer,
     NotHere,
@@ -47,8 +50,8 @@ REPEAT_S = 2.5
 """A home that says nothing is asked again after this."""
 RETRY_MS = 500
 
-Question: TypeAlias = ToConversation | AskEntries | AskMembers | AskHeads
-Answer: TypeAlias = AskedSent | EntriesAnswer | MembersAnswer | HeadsOut
+Question: TypeAlias = ToConversation | GroupChange | AskEntries | AskMembers | AskHead | AskHeads
+Answer: TypeAlias = AskedSent | EntriesAnswer | MembersAnswer | HeadAnswer | HeadsOut
 Done: TypeAlias = Callable[[Answer | Refusal], None]
 
 
@@ -82,16 +85,26 @@ class Asking:
             return done(Refusal(0, f.id, codes.INVALID.name, "this id is neither a user's nor a conversation's", field="to"))
         if f.type.startswith("group."):
             return done(Refusal(0, f.id, codes.INVALID.name, "types that begin with group. are made by the group operations", field="type"))
-        peer, conversation = (f.to, direct_id(user, f.to)) if kind == USER else ("", f.to)
+        peer, conversation = _place(user, f.to)
         self._ask(conversation, ToConversation(conversation, user, 0, f.id, f.type, f.body, f.ts, f.after, peer), done)
 
     def entries(self, user: str, conversation: str, from_seq: int, to_seq: int | None, limit: int, done: Done) -> None:
-        """A page of history: the newest ``limit`` entries of the range."""
-        self._ask(conversation, AskEntries(conversation, user, 0, "", max(1, from_seq), to_seq, limit), done)
+        """A page of history: the newest ``limit`` entries of the range; a user's id is the direct conversation with him."""
+        peer, conversation = _place(user, conversation)
+        self._ask(conversation, AskEntries(conversation, user, 0, "", max(1, from_seq), to_seq, limit, peer), done)
 
     def members(self, user: str, conversation: str, done: Done) -> None:
         """Who is in a conversation."""
+        _, conversation = _place(user, conversation)
         self._ask(conversation, AskMembers(conversation, user, 0, ""), done)
+
+    def change(self, user: str, frame: GroupChange, done: Done) -> None:
+        """A change of a group, as a session's; ``frame`` says everything but who asks from where."""
+        self._ask(frame.conversation, structs.replace(frame, user=user), done)
+
+    def head(self, user: str, conversation: str, done: Done) -> None:
+        """The head of one conversation, with the others' marks."""
+        self._ask(conversation, AskHead(conversation, user, 0, 2**53), done)
 
     def heads(self, user: str, before: str, limit: int, done: Done) -> None:
         """A page of the conversation list, newest first."""
@@ -102,7 +115,8 @@ class Asking:
             return done(_overloaded(frame))
         self.n += 1
         n = self.n
-        asked = self.waiting[n] = Asked(place, structs.replace(frame, session=n), done, self.sv.now + self.sv.limits.request_timeout_s)
+        numbered = structs.replace(frame, n=n) if isinstance(frame, AskHead) else structs.replace(frame, session=n)
+        asked = self.waiting[n] = Asked(place, numbered, done, self.sv.now + self.sv.limits.request_timeout_s)
         if not self._put(asked):
             del self.waiting[n]
             return done(_overloaded(frame))
@@ -124,17 +138,18 @@ class Asking:
         if self.sv.now >= asked.until:
             del self.waiting[n]
             text = "no answer in time; the same id again tells what became of it"
-            return asked.done(Refusal(n, asked.frame.id, codes.UNAVAILABLE.name, text, retry_after_ms=RETRY_MS))
+            return asked.done(Refusal(n, _id_of(asked.frame), codes.UNAVAILABLE.name, text, retry_after_ms=RETRY_MS))
         if asked.asked != self.sv.owner_of(asked.place) or self.sv.now - asked.asked_at >= REPEAT_S:
             self._put(asked)
         self._later(n)
 
     # -------------------------------------------------------------- answers of homes
 
-    def on_answer(self, frame: EntriesAnswer | MembersAnswer | HeadsOut | Refusal, owner: str) -> None:
-        asked = self.waiting.get(frame.session)
+    def on_answer(self, frame: EntriesAnswer | MembersAnswer | HeadAnswer | HeadsOut | Refusal, owner: str) -> None:
+        n = frame.n if isinstance(frame, HeadAnswer) else frame.session
+        asked = self.waiting.get(n)
         if asked is not None and self.sv.owner_of(asked.place) == owner:
-            del self.waiting[frame.session]
+            del self.waiting[n]
             asked.done(frame)
 
     def on_sent(self, frame: AskedSent, _: str) -> None:
@@ -148,6 +163,15 @@ class Asking:
             asked.asked = ""  # the next look asks again
 
 
+def _place(user: str, to: str) -> tuple[str, str]:
+    """The other member, where one is named, and the conversation."""
+    return (to, direct_id(user, to)) if kind_of(to) == USER else ("", to)
+
+
 def _overloaded(frame: Question) -> Refusal:
     text = "this node has too many requests without an answer, or the home takes nothing now"
-    return Refusal(0, frame.id, codes.OVERLOADED.name, text, retry_after_ms=RETRY_MS)
+    return Refusal(0, _id_of(frame), codes.OVERLOADED.name, text, retry_after_ms=RETRY_MS)
+
+
+def _id_of(frame: Question) -> str:
+    return "" if isinstance(frame, AskHead) else frame.id

@@ -56,7 +56,9 @@ def actor_handlers(node: NodeCore) -> Hands:
         f.AskPerson: node.people.on_ask,
         f.RevokeDevice: node.revocations.on_revoke,
         f.DeviceRevoked: node.revocations.on_answer,
-        f.HeadAnswer: lambda x, src: node.on_mailbox(x.user, lambda m: m.on_head(x, src), make=False),
+        f.HeadAnswer: lambda x, src: (
+            node.on_mailbox(x.user, lambda m: m.on_head(x, src), make=False) if x.n < FIRST else node.asking.on_answer(x, src)
+        ),
     }
     of_conversation = (
         f.ToConversation, f.GroupChange, f.MarkReport, f.AskHead, f.AskEntries, f.AskMembers, f.AskPart, f.DeliverRefused,

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from homing import codes, rest
+from homing import codes, ids, rest
 from homing import protocol as p
 
 from node.core.asking import Answer, Asking, Done
 from node.core.edge import entry_of, head_of
-from node.core.frames import AskedSent, EntriesAnswer, HeadsOut, MembersAnswer, Refusal
+from node.core.frames import AskedSent, EntriesAnswer, GroupChange, HeadAnswer, HeadsOut, MembersAnswer, Refusal
 from node.edge.codec import wrong_field
 from node.edge.tokens import Claims
 from node.gateway import Gateway
@@ -38,12 +38,7 @@ class Chat:
     async def send(self, who: Claims, m: rest.Message) -> rest.Sent:
         """Raises Refused: INVALID, NOT_A_MEMBER, NOT_FOUND, RESYNC, RATE_LIMITED, OVERLOADED, UNAVAILABLE."""
         frame = p.Send(id=m.id, to=m.to, body=m.body, type=m.type, ts=m.ts, after=m.after)
-        field = wrong_field(frame)
-        if field is not None:
-            raise Refused(codes.INVALID, f"{field} is not of the form that the documents give", field)
-        wait_s = self.gateway.users.take(who.user, self.gateway.clock.time())
-        if wait_s:
-            raise Refused(codes.RATE_LIMITED, "too many messages in too short a time", retry_after_s=wait_s)
+        self._check(who, frame)
         answer = await self._ask(AskedSent, lambda done: self.asking.send(who.user, frame, done))
         return rest.Sent(entry=entry_of(answer.row))
 
@@ -70,6 +65,45 @@ class Chat:
         if query.until is not None:
             return await history.below(await history.first_at(query.until), query.limit)
         return await history.below(query.before, query.limit)
+
+    async def change(self, who: Claims, frame: p.GroupOp, kind: str, **what: Any) -> rest.Sent:
+        """Changes a group; ``what`` is what the home's frame says of it.
+
+        Raises:
+            Refused: INVALID, NOT_A_MEMBER, NOT_FOUND, FORBIDDEN, GROUP_FULL, CONFLICT, RESYNC, RATE_LIMITED, OVERLOADED, UNAVAILABLE.
+        """
+        self._check(who, frame)
+        after = None if isinstance(frame, p.GroupCreate) else frame.after
+        asked = GroupChange(frame.conversation, who.user, 0, frame.id, kind, after=after, **what)
+        if any(ids.kind_of(user) != ids.USER for user in asked.members):
+            raise Refused(codes.INVALID, "members are users", "members")
+        answer = await self._ask(AskedSent, lambda done: self.asking.change(who.user, asked, done))
+        return rest.Sent(entry=entry_of(answer.row))
+
+    async def receipts(self, who: Claims, message: ids.MessageId) -> rest.MessageReceipts:
+        """Raises Refused: NOT_A_MEMBER, NOT_FOUND, OVERLOADED, UNAVAILABLE."""
+        conversation, seq, _ = message
+        rows = (await self.range(who, conversation, seq, seq, 1)).rows
+        message_id = ids.message_id(*message)
+        if not rows or entry_of(rows[0]).message_id != message_id:
+            raise Refused(codes.NOT_FOUND, "there is no such message")
+        head = await self._ask(HeadAnswer, lambda done: self.asking.head(who.user, conversation, done))
+        sender = rows[0].sender
+        marks = [*head.marks, (who.user, head.delivered, head.read)]
+        return rest.MessageReceipts(
+            message_id=message_id,
+            delivered=sorted(user for user, delivered, _ in marks if delivered >= seq and user != sender),
+            read=sorted(user for user, _, read in marks if read >= seq and user != sender),
+        )
+
+    def _check(self, who: Claims, frame: p.Send | p.GroupOp) -> None:
+        """Raises Refused: a field is of the wrong form, or the user says too much."""
+        field = wrong_field(frame)
+        if field is not None:
+            raise Refused(codes.INVALID, f"{field} is not of the form that the documents give", field)
+        wait_s = self.gateway.users.take(who.user, self.gateway.clock.time())
+        if wait_s:
+            raise Refused(codes.RATE_LIMITED, "too many messages in too short a time", retry_after_s=wait_s)
 
     async def _ask(self, kind: type[A], start: Callable[[Done], None]) -> A:
         heard: asyncio.Future[Answer | Refusal] = asyncio.get_running_loop().create_future()

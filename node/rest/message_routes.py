@@ -8,6 +8,8 @@ from node.refusal import Refused
 from node.rest.chat import Chat
 from node.rest.route import Call, Route, body_of, query_of
 
+SEQ_MAX = 2**53
+
 
 def message_routes(chat: Chat) -> list[Route]:
     """The table."""
@@ -23,6 +25,9 @@ def message_routes(chat: Chat) -> list[Route]:
 
     async def members(call: Call) -> rest.Members:
         return await chat.members(call.who, _conversation(call))
+
+    async def receipts(call: Call) -> rest.MessageReceipts:
+        return await chat.receipts(call.who, _message(call))
 
     return [
         Route(
@@ -44,11 +49,27 @@ def message_routes(chat: Chat) -> list[Route]:
             name="members", method="GET", path="/v1/conversations/{conversation}/members", summary="Who is in a conversation",
             handle=members, limiter="history", answer=rest.Members, errors=(codes.NOT_A_MEMBER, codes.NOT_FOUND),
         ),
+        Route(
+            name="receipts", method="GET", path="/v1/messages/{message}/receipts",
+            summary="Who has received a message, and who has read it",
+            handle=receipts, limiter="history", answer=rest.MessageReceipts, errors=(codes.NOT_A_MEMBER, codes.NOT_FOUND),
+        ),
     ]  # fmt: skip
 
 
 def _conversation(call: Call) -> str:
+    """A conversation's id, or a user's: the direct conversation with him."""
     text = call.path["conversation"]
-    if not ids.is_id(text) or ids.kind_of(text) not in (ids.DIRECT, ids.GROUP):
+    if not ids.is_id(text) or ids.kind_of(text) not in (ids.USER, ids.DIRECT, ids.GROUP):
         raise Refused(codes.NOT_FOUND, "this is no conversation's id")
     return text
+
+
+def _message(call: Call) -> ids.MessageId:
+    try:
+        message = ids.parse_message_id(call.path["message"])
+    except ValueError:
+        raise Refused(codes.NOT_FOUND, "this is no message's id") from None
+    if ids.kind_of(message.conversation) not in (ids.DIRECT, ids.GROUP) or not 0 < message.seq <= SEQ_MAX:
+        raise Refused(codes.NOT_FOUND, "this is no message's id")
+    return message

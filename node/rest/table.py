@@ -8,13 +8,14 @@ from node.accounts.profiles import Profiles
 from node.accounts.service import Accounts
 from node.rest.account_routes import account_routes
 from node.rest.chat import Chat
+from node.rest.group_routes import group_routes
 from node.rest.message_routes import message_routes
 from node.rest.route import Route
 
 
 def all_routes(accounts: Accounts, profiles: Profiles, chat: Chat) -> list[Route]:
     """The table; what is handed in does the work."""
-    return [*account_routes(accounts, profiles), *message_routes(chat)]
+    return [*account_routes(accounts, profiles), *message_routes(chat), *group_routes(chat)]
 
 
 def described_routes() -> list[Route]:
