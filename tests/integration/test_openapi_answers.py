@@ -64,7 +64,9 @@ RULES = {
     "messages": {"before", "after", "since", "until"},
     "group_create": {"members"},
     "group_add": {"members", "after"},
-    **dict.fromkeys(("group_rename", "group_remove", "group_role"), {"after"}),
+    "group_rename": {"after"},
+    "group_remove": {"after"},
+    "group_role": {"after"},
 }
 """Operation → the fields of which a value may be refused although its schema allows it: the rule is in words."""
 TAKERS = {p.name for p in PLAIN if p.query} | {r.name for r in described_routes() if r.query or r.body or "{" in r.path}
