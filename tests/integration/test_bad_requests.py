@@ -112,8 +112,8 @@ def test_ids_of_the_wrong_kind_are_refused_by_name(alice: Device, bob: Device) -
         for op, fields in group_changes().items():
             alice.refused(codes.INVALID, "conversation", op, conversation=conversation, **fields)
         alice.refused(codes.INVALID, "conversation", "group_create", conversation=conversation, title="t", members=[])
+    alice.refused(codes.NOT_A_MEMBER, "conversation", "fetch", conversation=odd)
     for conversation in (bob.user, alice.user, odd):
-        alice.refused(codes.NOT_A_MEMBER, "conversation", "fetch", conversation=conversation)
         alice.refused(codes.NOT_A_MEMBER, "conversation", "fetch_members", conversation=conversation)
     group = group_of(alice)
     for member in (some_group(), direct, odd):
@@ -122,6 +122,16 @@ def test_ids_of_the_wrong_kind_are_refused_by_name(alice: Device, bob: Device) -
         alice.refused(codes.INVALID, "members", "group_create", conversation=some_group(), title="t", members=[member])
         alice.refused(codes.INVALID, "user", "group_role", conversation=group, user=member, role="admin")
     alice.is_alive()
+
+
+def test_a_fetch_of_a_user_is_of_the_chat_with_him_and_empty_while_nothing_was_said(alice: Device, bob: Device) -> None:
+    page = alice.ask("fetch", conversation=bob.user)
+    assert page["op"] == "entries" and page["entries"] == [] and page["head"] == 0
+    alice.refused(codes.NOT_A_MEMBER, "conversation", "fetch", conversation=page["conversation"])
+    bob.say(alice.user, "hello")
+    page = alice.ask("fetch", conversation=bob.user)
+    assert [entry["body"] for entry in page["entries"]] == ["hello"]
+    assert alice.ask("fetch", conversation=page["conversation"])["entries"] == page["entries"]
 
 
 @pytest.mark.parametrize("type_", ["group.create", "group.add", "group.role", "group.anything", "group."])
