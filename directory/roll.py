@@ -19,6 +19,7 @@ from msgspec import Struct
 from directory.config import DirectoryConfig
 from directory.frames import Renew
 from directory.table import EPOCH_LEAP_MAX, Member
+from router.packets import is_address
 
 BEATS_MISSED = 1.5
 """Renewal intervals without a renewal that, together with a broken connection, are enough."""
@@ -197,5 +198,5 @@ def is_believed(frame: Renew, incarnation: str, me: Member, epoch: int) -> bool:
     for, in a role that there is, reached as this directory is; and from a table that can be."""
     member = frame.member
     itself = member.incarnation == incarnation and member.name == incarnation.rpartition(":")[0]
-    reached = member.endpoint.partition("://")[0] == me.endpoint.partition("://")[0]
+    reached = is_address(member.endpoint) or not is_address(me.endpoint)
     return itself and reached and member.role in ROLES and frame.epoch <= epoch + EPOCH_LEAP_MAX

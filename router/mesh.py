@@ -21,7 +21,7 @@ from router.events import Disconnected, Event, LinkStats, Peer, PeerDown, PeerUp
 from router.limits import MeshLimits
 from router.link import Link
 from router.neighbour import Neighbour
-from router.packets import VERSION_MAX, VERSION_MIN, Data, Hello, OtherVersion, PacketError, Table, TableRequest, decode, encode
+from router.packets import VERSION_MAX, VERSION_MIN, Data, Hello, OtherVersion, PacketError, Table, TableRequest, decode, encode, is_address
 
 COUNTERS = (
     "malformed",
@@ -65,6 +65,7 @@ class Mesh:
         self._limits = limits
         self._versions = versions
         self._follow_epochs = follow_epochs
+        self._numeric = is_address(me.endpoint)
         self._by_name: dict[str, Neighbour] = {}
         self._up: dict[str, Neighbour] = {}  # by the incarnation of its link
         self._active: dict[
@@ -244,7 +245,7 @@ class Mesh:
 
     def _on_hello(self, hello: Hello, now: float) -> list[Event]:
         neighbour = self._neighbour(hello.name)
-        elsewhere = not hello.endpoint.startswith("tcp://") and self.me.endpoint.startswith("tcp://")
+        elsewhere = self._numeric and not is_address(hello.endpoint)
         if neighbour is None or elsewhere or hello.dst_name != self.me.name or hello.name != name_of(hello.incarnation):
             self.counters["misdirected"] += 1
             return []

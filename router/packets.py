@@ -10,6 +10,7 @@ Owns the byte layout. Knows nothing of links, order or time. Law: ``decode`` rai
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -73,6 +74,16 @@ class Table(Struct, array_like=True, frozen=True, gc=False, tag=4):
 
 
 Packet: TypeAlias = Hello | Data | TableRequest | Table
+
+
+_ADDRESS = re.compile(r"tcp://(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})")
+
+
+def is_address(endpoint: str) -> bool:
+    """Whether it is a numeric TCP address. What others tell must be one: ZeroMQ looks names up in the thread that carries all traffic of
+    the process, and one that is not answered stops it for as long as the resolver waits (seen: longer than a lease)."""
+    match = _ADDRESS.fullmatch(endpoint)
+    return match is not None and 0 < int(match[1]) < 65_536
 
 
 class PacketError(Exception):

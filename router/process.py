@@ -8,6 +8,7 @@ import secrets
 from msgspec import Struct
 
 from router.events import Peer
+from router.packets import is_address
 
 
 class ProcessConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -16,7 +17,7 @@ class ProcessConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     name: str
     """Unique in the cluster: its CURVE key and its place in the table go by it."""
     endpoint: str
-    """Where its ROUTER listens and others reach it, ``tcp://host:port``."""
+    """Where its ROUTER listens and others reach it, ``tcp://ADDRESS:PORT``; no name: looking it up would hold up all traffic."""
     http_port: int
     """For nodes: clients' WebSockets and HTTP; for the others their HTTP; 0 takes a free one."""
     http_host: str = "127.0.0.1"
@@ -37,7 +38,7 @@ class ProcessConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def problems(self, path: str = "process") -> list[str]:
         rules = (
             (bool(self.name), "name must not be empty"),
-            (self.endpoint.startswith("tcp://"), "endpoint must begin with tcp://"),
+            (is_address(self.endpoint), "endpoint must be tcp:// with a numeric address and a port: others take no names"),
             (0 <= self.http_port <= 65_535, "http_port must be 0 to 65535"),
         )
         return [f"{path}.{text}" for holds, text in rules if not holds]

@@ -468,3 +468,15 @@ def test_hellos_of_ever_new_names_are_bounded() -> None:
         a.mesh.receive(encode(Hello(1, 1, "n0", "n0:1", f"mem://n{n}", "a", "", 0, 1, 0), 1), "n0", world.now)
     assert a.mesh.counters["too_many_peers"] == 150 and a.mesh.counters["control_full"] > 0
     assert len(a.mesh.poll(world.now)) <= 60
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://db.example.org:7501", "tcp://1z7.0.0.1:7501", "tcp://eth0:7501", "tcp://127.0.0.1", "tcp://127.0.0.1:0",
+    "tcp://127.0.0.1:70000", "tcp://*:*", "inproc://b", "ipc:///b", "", "tcp://[::1]:1\n"])  # fmt: skip
+def test_a_hello_whose_endpoint_is_no_numeric_address_is_not_answered(endpoint: str) -> None:
+    """ZeroMQ would look the name up in the thread that carries all traffic."""
+    mesh = Mesh(Peer("a", "a:1", "tcp://127.0.0.1:1"), MeshLimits(), 0.0)
+    said = Hello(1, 1, "b", "b:1", endpoint, "a", "a:1", 0, 7, 0)
+    assert mesh.receive(encode(said, 1), "b", 0.1) == [] and mesh.counters["misdirected"] == 1 and not mesh.poll(0.1)
+    for good in ("tcp://10.1.2.3:7501", "tcp://[fe80::1]:7501"):
+        mesh.receive(encode(msgspec.structs.replace(said, endpoint=good), 1), "b", 0.2)
+        assert [to for to, _ in mesh.poll(0.2)] == [good]
