@@ -12,12 +12,14 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvloop
 from aiohttp import web
 from homing.codes import CLOSE_RESTART
+from msgspec import Struct
 
 from directory.client import DirectoryClient
 from directory.config import DirectoryConfig
@@ -58,7 +60,9 @@ EXIT_CONFIG = 78
 class Node:
     """One incarnation of a node, running."""
 
-    def __init__(self, sections: dict[str, object]) -> None:
+    def __init__(self, sections: dict[str, object], read_again: Callable[[], Mapping[str, Struct]]) -> None:
+        """``read_again`` reads the configuration as it is now."""
+        self._read_again = read_again
         self.process = section(sections, "process", ProcessConfig)  # type: ignore[arg-type]  # dict is invariant
         self.config = section(sections, "node", NodeConfig)  # type: ignore[arg-type]
         self.directory_config = section(sections, "directory", DirectoryConfig)  # type: ignore[arg-type]
@@ -166,6 +170,7 @@ class Node:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop_soon)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         now = loop.time()
         for name, endpoint in self.directory_config.endpoints().items():
             self.mesh.connect(name, endpoint, now)
@@ -193,6 +198,16 @@ class Node:
         await self.pump.stop()
         self.log.info("stopped", code=code)
         return code
+
+    def _reload(self) -> None:
+        """SIGHUP: takes the limiters from the configuration as it is now; the rest needs a new start."""
+        try:
+            limiters = section(self._read_again(), "limiters", LimiterConfig)
+        except ConfigError as error:
+            self.log.error("limiters_not_reloaded", reason=str(error))
+            return
+        changed = self.door.server.limiters.configure(limiters) if self.door is not None else []
+        self.log.info("limiters_reloaded", changed=changed)
 
     def _stop_soon(self) -> None:
         if self.stopping:
@@ -237,7 +252,7 @@ def main(config: Path, name: str | None = None) -> int:
 
         async def run() -> int:
             _spare_the_collector()
-            node = Node(dict(sections))
+            node = Node(dict(sections), lambda: load(config, SECTIONS, overrides))
             logs.identify(process.name, node.me.incarnation)
             return await node.run()
 

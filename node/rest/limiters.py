@@ -91,7 +91,17 @@ class Limiters:
     """All of them, by name."""
 
     def __init__(self, config: LimiterConfig) -> None:
+        self.config = config
         self.by_name = {name: Limiter(getattr(config, name), config.buckets_max) for name in NAMES}
+
+    def configure(self, config: LimiterConfig) -> list[str]:
+        """Takes other rates, while running; returns the names of what changed, whose buckets are full again."""
+        old, self.config = self.config, config
+        changed = [name for name in NAMES if getattr(old, name) != getattr(config, name) or old.buckets_max != config.buckets_max]
+        for name in changed:
+            before, self.by_name[name] = self.by_name[name], Limiter(getattr(config, name), config.buckets_max)
+            self.by_name[name].refused = before.refused
+        return changed
 
 
 def network_of(address: str) -> str:

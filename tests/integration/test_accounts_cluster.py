@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import statistics
 import time
 from collections.abc import Callable
@@ -198,3 +200,31 @@ def test_accounts_survive_a_restart_of_everything(start_cluster: Callable[..., C
     renewed = alice.ask("POST", f"{SIGN_IN}/refresh", {"refresh_token": session["refresh_token"]}).is_(200)
     assert renewed["device"] == session["device"]
     alice.sign_in()
+
+
+def test_limiters_are_changed_while_the_node_runs(start_cluster: Callable[..., ClusterProcess]) -> None:
+    cluster = start_cluster(nodes=1)
+    person = Person(cluster)
+    person.register()
+    file = cluster.layout.config_file("node-1")
+    good = file.read_text()
+    tight = "[limiters.people.address]\nper_s = 0.001\nburst = 1\n[limiters.people.user]\nper_s = 1\nburst = 1\n"
+    pid = cluster.pids["node-1"]
+    path = f"/v1/users/{person.session['user']}"
+
+    def statuses() -> set[int]:
+        return {person.ask("GET", path).status for _ in range(3)}
+
+    assert statuses() == {200}
+    for broken in ("[limiters.people.address]\nper_s = 0\nburst = 1\n", "[limiters"):
+        file.write_text(good + broken)
+        os.kill(pid, signal.SIGHUP)
+        eventually(lambda: "limiters_not_reloaded" in cluster.layout.log_file("node-1").read_text())
+        assert statuses() == {200}
+    file.write_text(good + tight)
+    os.kill(pid, signal.SIGHUP)
+    eventually(lambda: 429 in statuses())
+    file.write_text(good)
+    os.kill(pid, signal.SIGHUP)
+    eventually(lambda: statuses() == {200})
+    assert cluster.pids["node-1"] == pid

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from node.edge.limits import Rate
-from node.rest.limiters import Limit, Limiter, LimiterConfig, network_of
+from node.rest.limiters import Limit, Limiter, LimiterConfig, Limiters, network_of
 
 SLOW = Limit(address=Rate(per_s=1, burst=3), user=Rate(per_s=1, burst=1))
 
@@ -51,3 +52,17 @@ def test_a_wrong_rate_is_told_with_its_path() -> None:
     assert [problem.partition(":")[0].partition(" ")[0] for problem in problems] == [
         "limiters.buckets_max", "limiters.sign_in.address", "limiters.sign_in.user",
     ]  # fmt: skip
+
+
+def test_rates_are_changed_while_running_and_what_stays_keeps_its_buckets() -> None:
+    config = LimiterConfig(sign_in=SLOW, reads=SLOW)
+    limiters = Limiters(config)
+    for name in ("sign_in", "reads"):
+        for wait_s in (0.0, 1.0):
+            assert limiters.by_name[name].take_user("alice", "192.0.2.7", 0.0) == wait_s
+    twice = Limit(address=SLOW.address, user=Rate(per_s=1, burst=2))
+    assert limiters.configure(structs.replace(config, sign_in=twice)) == ["sign_in"]
+    assert [limiters.by_name["sign_in"].take_user("alice", "192.0.2.7", 0.0) for _ in range(3)] == [0.0, 0.0, 1.0]
+    assert limiters.by_name["reads"].take_user("alice", "192.0.2.7", 0.0) == 1.0
+    assert limiters.by_name["sign_in"].refused == {"address": 0, "user": 2}, "the metric goes on"
+    assert limiters.configure(limiters.config) == []
