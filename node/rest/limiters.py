@@ -14,6 +14,7 @@ import ipaddress
 from msgspec import Struct
 
 from node.edge.limits import Rate, UserBuckets
+from node.rest.addresses import Addresses
 
 
 class Limit(Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,11 +45,18 @@ class LimiterConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Messages that are sent over HTTP; they count for ``rates.user_sends`` as well."""
     history: Limit = Limit(Rate(per_s=200, burst=1_000), Rate(per_s=20, burst=100))
     """Pages of history and of the conversation list."""
+    trusted_proxies: list[str] = []
+    """Addresses and networks (``10.0.0.0/8``) of load balancers in front of the nodes: the last address that they put into
+    ``X-Forwarded-For`` counts instead of theirs. Without this all clients behind one share its buckets."""
     buckets_max: int = 50_000
     """Addresses, and users, that each limiter remembers; those whose bucket is full again are forgotten first."""
 
     def problems(self, path: str = "limiters") -> list[str]:
         problems: list[str] = [] if self.buckets_max > 0 else [f"{path}.buckets_max must be more than 0"]
+        try:
+            Addresses(self.trusted_proxies)
+        except ValueError as error:
+            problems.append(f"{path}.trusted_proxies: {error}")
         for name in NAMES:
             limit: Limit = getattr(self, name)
             for part in ("address", "user"):
@@ -59,7 +67,7 @@ class LimiterConfig(Struct, frozen=True, forbid_unknown_fields=True):
         return problems
 
 
-NAMES = tuple(name for name in LimiterConfig.__struct_fields__ if name != "buckets_max")
+NAMES = tuple(name for name in LimiterConfig.__struct_fields__ if name not in ("trusted_proxies", "buckets_max"))
 
 
 class Limiter:
@@ -92,11 +100,13 @@ class Limiters:
 
     def __init__(self, config: LimiterConfig) -> None:
         self.config = config
+        self.addresses = Addresses(config.trusted_proxies)
         self.by_name = {name: Limiter(getattr(config, name), config.buckets_max) for name in NAMES}
 
     def configure(self, config: LimiterConfig) -> list[str]:
         """Takes other rates, while running; returns the names of what changed, whose buckets are full again."""
         old, self.config = self.config, config
+        self.addresses = Addresses(config.trusted_proxies)
         changed = [name for name in NAMES if getattr(old, name) != getattr(config, name) or old.buckets_max != config.buckets_max]
         for name in changed:
             before, self.by_name[name] = self.by_name[name], Limiter(getattr(config, name), config.buckets_max)

@@ -99,7 +99,8 @@ class RestServer:
         return answer
 
     async def _answer(self, request: web.Request, route: Route) -> web.Response:
-        now, address = self.around.now(), request.remote or ""
+        now = self.around.now()
+        address = self.limiters.addresses.of(request.remote or "", request.headers.getall(hdrs.X_FORWARDED_FOR, []))
         limiter = self.limiters.by_name[route.limiter]
         _wait(limiter.take_address(address, now))
         if not self.around.is_ready():

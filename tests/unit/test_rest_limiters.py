@@ -6,6 +6,7 @@ import pytest
 from msgspec import structs
 
 from node.edge.limits import Rate
+from node.rest.addresses import Addresses
 from node.rest.limiters import Limit, Limiter, LimiterConfig, Limiters, network_of
 
 SLOW = Limit(address=Rate(per_s=1, burst=3), user=Rate(per_s=1, burst=1))
@@ -23,6 +24,28 @@ SLOW = Limit(address=Rate(per_s=1, burst=3), user=Rate(per_s=1, burst=1))
 )
 def test_an_address_counts_by_what_one_customer_has(address: str, network: str) -> None:
     assert network_of(address) == network
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("192.0.2.7", [], "192.0.2.7"),
+        ("192.0.2.7", ["198.51.100.1"], "192.0.2.7"),
+        ("10.0.0.1", [], "10.0.0.1"),
+        ("10.0.0.1", ["198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.1", ["6.6.6.6, 198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.1", ["6.6.6.6", "198.51.100.1, 10.0.0.2"], "198.51.100.1"),
+        ("10.0.0.1", ["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+        ("10.0.0.1", ["198.51.100.1, unknown"], "10.0.0.1"),
+        ("10.0.0.1", [""], "10.0.0.1"),
+        ("::1", ["2001:db8::1"], "2001:db8::1"),
+        ("10.0.0.1", [", ".join(["198.51.100.1"] + ["10.0.0.2"] * 8)], "10.0.0.2"),
+        ("", ["198.51.100.1"], ""),
+    ],
+)
+def test_only_what_a_trusted_proxy_says_last_counts(peer: str, forwarded: list[str], address: str) -> None:
+    assert Addresses(["10.0.0.0/8", "::1"]).of(peer, forwarded) == address
+    assert Addresses([]).of(peer, forwarded) == peer
 
 
 def test_who_is_refused_by_one_bucket_takes_nothing_from_the_other() -> None:
@@ -47,10 +70,10 @@ def test_many_addresses_leave_no_more_buckets_than_the_bound() -> None:
 
 def test_a_wrong_rate_is_told_with_its_path() -> None:
     assert LimiterConfig().problems() == []
-    wrong = LimiterConfig(sign_in=Limit(Rate(per_s=1, burst=0), Rate(per_s=0, burst=1)), buckets_max=0)
+    wrong = LimiterConfig(sign_in=Limit(Rate(per_s=1, burst=0), Rate(per_s=0, burst=1)), buckets_max=0, trusted_proxies=["10.0.0.0/99"])
     problems = wrong.problems()
     assert [problem.partition(":")[0].partition(" ")[0] for problem in problems] == [
-        "limiters.buckets_max", "limiters.sign_in.address", "limiters.sign_in.user",
+        "limiters.buckets_max", "limiters.trusted_proxies", "limiters.sign_in.address", "limiters.sign_in.user",
     ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 from homing import codes, ids
 from homing.rest import Problem
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from node.edge.limits import Rate
 from node.edge.tokens import TICKET_AUDIENCE, TokenAuthority, TokenChecker
@@ -211,6 +211,16 @@ async def test_a_user_and_an_address_have_each_their_bucket(door: Door) -> None:
     assert limiter.refused == {"address": 1, "user": 1}
     door.now += 10
     assert (await door.ask("GET", "/v1/mine", headers=door.bearer()))[0] == 204
+
+
+async def test_behind_a_trusted_proxy_each_client_has_a_bucket_of_its_own(door: Door) -> None:
+    async def status(client: str) -> int:
+        return (await door.ask("GET", "/v1/mine", headers={"X-Forwarded-For": client}))[0]
+
+    assert [await status(f"192.0.2.{n}") for n in range(5)] == [401] * 4 + [429], "nobody is believed"
+    door.limiters.configure(structs.replace(door.limiters.config, trusted_proxies=["127.0.0.1"]))
+    assert [await status(f"192.0.2.{n}") for n in range(5)] == [401] * 5
+    assert [await status("192.0.2.1") for _ in range(4)] == [401] * 3 + [429]
 
 
 async def test_what_is_tried_without_a_token_counts_for_whom_it_names(door: Door) -> None:
