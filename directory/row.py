@@ -13,14 +13,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from alembic.util import CommandError
 from sqlalchemy import JSON, BigInteger, Connection, LargeBinary, String, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from directory.events import Row
 from directory.table import Table, decode_delta, encode_delta
-from storage.relational.engine import READS_ONLY, make_engine, migrate, one_line
+from storage.relational.engine import READS_ONLY, SchemaError, make_engine, migrate, one_line
 
 THE_ROW = 1
 VERSION_TABLE = "directory_schema"
@@ -95,7 +94,7 @@ class RowStore:
                 return None
             table = Table.empty().apply(decode_delta(found["slots"]))
             return Row(table.epoch, table, found["leader"], found["beat"], found["cluster_time"], found["joined"])
-        except (SQLAlchemyError, CommandError, OSError, ValueError) as error:
+        except (SQLAlchemyError, SchemaError, OSError, ValueError) as error:
             raise RowError(one_line(error), may_land=False) from error
 
     def commit(self, expected_epoch: int, row: Row) -> bool:

@@ -21,6 +21,10 @@ _MIGRATION_LOCK = 0x484F4D494E47
 """PostgreSQL's advisory lock, held while a schema is brought up to date: "HOMING"."""
 
 
+class SchemaError(Exception):
+    """The schema that the database has is none that this release knows."""
+
+
 def make_engine(url: str, timeout_s: float, connections_max: int = 1) -> Engine:
     """An engine; nothing is connected yet.
 
@@ -59,12 +63,14 @@ def migrate(engine: Engine, scripts: Path, version_table: str, head: str) -> Non
         head: the newest version that this release has: with it there is nothing to do, and Alembic is not even loaded.
 
     Raises:
-        SQLAlchemyError, CommandError, OSError: it could not be done, or the schema is of a newer release.
+        SQLAlchemyError, OSError: it could not be done.
+        SchemaError: the schema is of a newer release, or the migrations do not fit it.
     """
     if _version(engine, version_table) == head:
         return
     from alembic import command
     from alembic.config import Config
+    from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(scripts).replace("%", "%%"))
@@ -72,7 +78,10 @@ def migrate(engine: Engine, scripts: Path, version_table: str, head: str) -> Non
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise SchemaError(str(error)) from error
 
 
 def _version(engine: Engine, version_table: str) -> str | None:
