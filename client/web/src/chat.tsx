@@ -32,7 +32,7 @@ export function Chat() {
   };
   const members = isGroup ? membersOf(conversation) : [];
   return (
-    <main class="chat" aria-label={`Chat with ${title}`}>
+    <section class="chat" aria-label={`Chat with ${title}`}>
       <header class="chat-head">
         <button class="round back" aria-label="Back to the chats" onClick={() => go(null)}><Back /></button>
         <Avatar id={at.peer || state?.peer || conversation} title={title} size="small" />
@@ -59,7 +59,7 @@ export function Chat() {
         />
       ) : <div class="log-frame" aria-busy="true" />}
       {state?.until_seq != null ? <p class="composer gone">You are no longer in this group.</p> : <Composer key={conversation} conversation={conversation} title={title} />}
-    </main>
+    </section>
   );
 }
 

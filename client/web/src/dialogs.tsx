@@ -78,15 +78,15 @@ function useSearch(query: string): { person: Person | null; contacts: Contact[];
 }
 
 /** A field with a list below it: arrows choose, Enter takes. */
-function Picker({ label, placeholder, groups, query, chosen, under }: {
-  label: string; placeholder: string; groups: boolean; query: { value: string }; chosen: (found: Found) => void; under?: ComponentChildren;
+function Picker({ label, placeholder, groups, query, chosen, without = [], under }: {
+  label: string; placeholder: string; groups: boolean; query: { value: string }; chosen: (found: Found) => void; without?: Found[]; under?: ComponentChildren;
 }) {
   const at = useSignal(0);
   const { person, contacts, problem, isLooking } = useSearch(query.value);
   const me = session.value!.user;
   const words = query.value.trim().toLowerCase().replace(/^@/, "");
   const found: Found[] = [];
-  const add = (f: Found): void => { if (!found.some((other) => other.key === f.key)) found.push(f); };
+  const add = (f: Found): void => { if (![...without, ...found].some((other) => other.key === f.key)) found.push(f); };
   if (person && person.user !== me) add({ key: person.user, id: person.user, avatar: person.user, title: person.name || person.handle, under: `@${person.handle}` });
   for (const { state, title } of items.value) {
     if (words && !title.toLowerCase().includes(words)) continue;
@@ -160,7 +160,7 @@ function NewGroup() {
     <Modal title="New group">
       <form class="group-form" onSubmit={(event) => void create(event)}>
         <label><span>Name of the group</span><input value={title.value} maxLength={128} required dir="auto" onInput={(event) => (title.value = event.currentTarget.value)} /></label>
-        <Picker label="Add people" placeholder="Add people by name or @handle" groups={false} query={query} chosen={add} under={members.value.length > 0 && (
+        <Picker label="Add people" placeholder="Add people by name or @handle" groups={false} query={query} chosen={add} without={members.value} under={members.value.length > 0 && (
           <ul class="chips" aria-label="Members">
             {members.value.map((m) => <li key={m.key}><span dir="auto">{m.title}</span><button type="button" aria-label={`Remove ${m.title}`} onClick={() => (members.value = members.value.filter((o) => o !== m))}><Close /></button></li>)}
           </ul>

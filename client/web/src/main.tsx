@@ -25,14 +25,14 @@ function App() {
   if (!ready.value) return <main class="door" aria-busy="true"><Logo size={56} /><h1 class="hidden">Homing</h1></main>;
   const isOpen = place.value !== null && timeline.value !== null;
   return (
-    <div class={`app ${isOpen ? "is-open" : ""}`}>
+    <main class={`app ${isOpen ? "is-open" : ""}`}>
       <Sidebar />
       {isOpen ? <Chat key={place.value!.conversation} /> : (
-        <main class="nothing"><Logo size={72} /><h2>Pick a chat, or start one</h2><p class="quiet"><kbd>Ctrl</kbd> <kbd>K</kbd> finds people and chats.</p></main>
+        <div class="nothing"><Logo size={72} /><h2>Pick a chat, or start one</h2><p class="quiet"><kbd>Ctrl</kbd> <kbd>K</kbd> finds people and chats.</p></div>
       )}
       <Dialogs />
       <div class="hidden" aria-live="polite">{announcement.value}</div>
-    </div>
+    </main>
   );
 }
 
