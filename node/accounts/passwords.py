@@ -84,7 +84,7 @@ class Passwords:
 def check(password: str, handle: str) -> None:
     """Raises Refused: it may not be the password of a new account."""
     normal = _normal(password)
-    if len(normal) < PASSWORD_CHARS_MIN:
+    if min(len(password), len(normal)) < PASSWORD_CHARS_MIN:  # either form may be the longer one
         raise Refused(codes.INVALID, f"a password has at least {PASSWORD_CHARS_MIN} characters", "password")
     if len(normal) > PASSWORD_CHARS_MAX:
         raise Refused(codes.INVALID, f"a password has at most {PASSWORD_CHARS_MAX} characters", "password")

@@ -24,9 +24,9 @@ RETRIES = (codes.OVERLOADED, codes.UNAVAILABLE, codes.GOING_AWAY, codes.HOME_LOS
 DESCRIPTION = """\
 Accounts, devices, people and messages over HTTP; any node answers any request. The WebSocket protocol is in `/asyncapi.json`.
 
-**Bodies** are JSON objects in UTF-8 (`application/json`), of at most {bytes_max} bytes; unknown fields are ignored. **Ids** are 32
-hexadecimal digits, **times** are ms since 1970. A method that a path does not have is answered with 405 and `Allow`, an unknown
-path with 404.
+**Bodies** are JSON objects in UTF-8 (`application/json`), of at most {bytes_max} bytes; unknown fields and parameters are ignored.
+Whole numbers have no fraction: 1, not 1.0. **Ids** are 32 hexadecimal digits, **times** are ms since 1970. A method that a path
+does not have is answered with 405 and `Allow`, an unknown path with 404.
 
 **Refusals** are problems (RFC 9457) with a `code` and a `title` that never change. What to do: `fix` the request; `retry` it after
 `Retry-After`; `refresh` the access token (`POST /v1/sessions/refresh`), then repeat; `sync`: read what is missing, then send again
