@@ -127,6 +127,10 @@ class Gateway:
         self.core.on_closed(c.id, self.clock.time())
         self.apply()
 
+    def on_silent(self, c: Connection) -> None:
+        """Nothing came for longer than a heartbeat can take: who still reads hears why, and the socket is cut if nobody answers."""
+        self._refuse(c, codes.HEARTBEAT_LOST, "nothing came for too long")
+
     # -------------------------------------------------------------- hello
 
     def _hello(self, c: Connection, session: Session, frame: p.Hello, now: float) -> None:

@@ -105,6 +105,7 @@ class Node:
         self.http.add_to(app)
         self.door = self._build_door(checker, app) if self.accounts_config.enabled else None
         self.edge = PicowsEdge(self.gateway, app, self.edge_limits)
+        self.edge.sweeper.on_silent = self.gateway.on_silent
 
     def _fetch_keys_for(self, checker: TokenChecker) -> KeyFetcher:
         from node.edge.jwks import KeyFetcher

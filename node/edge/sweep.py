@@ -6,6 +6,7 @@ tens of milliseconds at 65,000 connections; a timer for each would cost a heap o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from node.edge.websocket import CLOSE_ABNORMAL, EdgeLimits
@@ -41,6 +42,8 @@ class Sweeper(Generic[C]):
         self.step_s = limits.ping_idle_s / ROUNDS_PER_PING / PARTS
         self.now = 0.0
         """Coarse time, as of the last step: good enough to stamp ``seen`` with, and costs nothing."""
+        self.on_silent: Callable[[C], None] = lambda c: c.cut(CLOSE_ABNORMAL)
+        """Ends a connection on which nothing came for ``idle_s``; called again as long as it is there."""
         self._limits = limits
         self._slow_code = slow_code
         self._parts: list[dict[int, C]] = [{} for _ in range(PARTS)]
@@ -77,7 +80,7 @@ class Sweeper(Generic[C]):
     def _look_at(self, c: C, now: float) -> None:
         silent_s = now - c.seen
         if silent_s >= self._limits.idle_s:
-            c.cut(CLOSE_ABNORMAL)
+            self.on_silent(c)
             self._waiting.pop(c.id, None)
             return
         if silent_s < self._limits.ping_idle_s:

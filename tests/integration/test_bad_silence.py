@@ -115,6 +115,14 @@ def test_a_half_open_connection_is_cut_and_its_user_catches_up(shared_cluster: C
             assert [h["last"]["body"] for h in heads] == ["are you there?"]
 
 
+def test_who_reads_but_says_nothing_any_more_is_told_why_he_is_closed(shared_cluster: ClusterProcess, strict: Part) -> None:
+    with Device(shared_cluster, port=strict.http_port) as hung:
+        began = time.monotonic()
+        hung.expect_error(codes.HEARTBEAT_LOST)
+        hung.expect_close(codes.CLOSE_RESTART)
+        assert IDLE_S * 0.5 < time.monotonic() - began < PATIENCE_S
+
+
 def test_many_half_open_connections_are_all_cut(shared_cluster: ClusterProcess, strict: Part) -> None:
     with unharmed(shared_cluster), contextlib.ExitStack() as stack:
         silent = [stack.enter_context(Device(shared_cluster, port=strict.http_port)) for _ in range(CONNECTIONS_MAX - 5)]
