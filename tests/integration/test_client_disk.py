@@ -10,12 +10,15 @@ import msgspec
 import pytest
 from homing import (
     ClientClosed,
+    Event,
+    Shown,
     StoreFailed,
 )
-from homing.protocol import Ack, Send
+from homing.connection import Connection
+from homing.protocol import Ack, ClientFrame, Send
 from homing.store import Batch, MemoryStore
 
-from tests.integration.client_rig import Make, bodies, clients, live, until
+from tests.integration.client_rig import FAST, Make, bodies, clients, live, until
 from tests.integration.client_server import ChatServer
 
 
@@ -256,3 +259,40 @@ async def test_opening_that_is_given_up_leaves_the_file_free(make: Make, tmp_pat
     with pytest.raises(asyncio.CancelledError):
         await opening
     await make("alice", tmp_path / "a.db").open(connect=False)
+
+
+async def test_what_is_shown_after_a_skip_is_stored_before_it_is_told_or_acknowledged(
+    make: Make, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device too far behind skips to near the end; what it held from there is shown by `flush`, not by a frame."""
+    happened: list[tuple[str, int]] = []
+
+    class NotingStore(FullStore):
+        async def _write(self, batch: Batch) -> None:
+            await super()._write(batch)
+            happened.extend(("stored", e.seq) for e in batch.entries)
+
+    def send(connection: Connection, frame: ClientFrame) -> None:
+        if isinstance(frame, Ack):
+            happened.append(("acknowledged", frame.seq))
+        put(connection, frame)
+
+    put = Connection.send
+    monkeypatch.setattr(Connection, "send", send)
+    alice = await live(make("alice", NotingStore(), limits=msgspec.structs.replace(FAST, catchup_entries_max=1)))
+    await server.say("bob", "alice", "1")
+    await until(lambda: ("acknowledged", 1) in happened)
+    await alice.disconnect()
+    for n in range(2, 9):
+        await server.say("bob", "alice", str(n))
+    publish = alice._publish
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Shown):
+            happened.append(("told", event.entry.seq))
+        publish(event)
+
+    monkeypatch.setattr(alice, "_publish", tell)
+    alice.connect()
+    await until(lambda: ("acknowledged", 8) in happened)
+    assert happened.index(("stored", 8)) < happened.index(("told", 8)) < happened.index(("acknowledged", 8))
