@@ -314,3 +314,17 @@ class MessageReceipts(Struct, kw_only=True):
     message_id: str
     delivered: list[Id]
     read: list[Id]
+
+
+class Status(Struct, kw_only=True):
+    """How far the caller got with a message, and so with all before it. Marks only move forward."""
+
+    status: Literal["delivered", "read"]
+
+
+class Receipt(Struct, kw_only=True):
+    """The same of a conversation: everything up to ``seq``."""
+
+    conversation: Id
+    seq: Seq
+    status: Literal["delivered", "read"]

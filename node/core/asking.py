@@ -31,6 +31,9 @@ from node.core.frames import (
     GroupChange,
     HeadAnswer,
     HeadsOut,
+    MarkFrom,
+    MarkReport,
+    MarkStored,
     MembersAnswer,
     NotHere,
     Refusal,
@@ -46,12 +49,14 @@ ASKED_MAX = 1_024
 """Requests of one node that wait for an answer."""
 ASK_AGAIN_S = 0.5
 """What has no answer is looked at so often: whether its place has another owner."""
+MARK_AGAIN_S = 0.1
+"""A mark is reported again after this: the first report has it stored, a later one hears so."""
 REPEAT_S = 2.5
 """A home that says nothing is asked again after this."""
 RETRY_MS = 500
 
-Question: TypeAlias = ToConversation | GroupChange | AskEntries | AskMembers | AskHead | AskHeads
-Answer: TypeAlias = AskedSent | EntriesAnswer | MembersAnswer | HeadAnswer | HeadsOut
+Question: TypeAlias = ToConversation | GroupChange | AskEntries | AskMembers | AskHead | AskHeads | MarkReport
+Answer: TypeAlias = AskedSent | EntriesAnswer | MembersAnswer | HeadAnswer | HeadsOut | MarkStored
 Done: TypeAlias = Callable[[Answer | Refusal], None]
 
 
@@ -74,6 +79,8 @@ class Asking:
     def __init__(self, services: Services) -> None:
         self.sv = services
         self.waiting: dict[int, Asked] = {}
+        self.marks: dict[str, set[int]] = {}
+        """Conversation → which of them are marks that are to be stored there."""
         self.n = FIRST
 
     # -------------------------------------------------------------- who asks
@@ -110,17 +117,27 @@ class Asking:
         """A page of the conversation list, newest first."""
         self._ask(user, AskHeads(user, 0, "heads", before, limit), done)
 
+    def mark(self, user: str, conversation: str, delivered: int, read: int, done: Done) -> None:
+        """How far the user got; answered when it is durable. His mailbox takes it as from a device: it tells the others, and repeats it
+        to every home to come should this node die (P5). The conversation's home is asked as well, for it tells whoever repeats a mark that
+        it is stored."""
+        home = self.sv.owner_of(user)
+        if home and not self.sv.send(home, MarkFrom(user, FIRST, conversation, delivered, read)):
+            return done(Refusal(0, "", codes.OVERLOADED.name, "the home of this user takes nothing now", retry_after_ms=RETRY_MS))
+        self._ask(conversation, MarkReport(conversation, ((user, delivered, read),), urgent=True), done)
+
     def _ask(self, place: str, frame: Question, done: Done) -> None:
         if len(self.waiting) >= ASKED_MAX:
             return done(_overloaded(frame))
         self.n += 1
         n = self.n
-        numbered = structs.replace(frame, n=n) if isinstance(frame, AskHead) else structs.replace(frame, session=n)
-        asked = self.waiting[n] = Asked(place, numbered, done, self.sv.now + self.sv.limits.request_timeout_s)
+        asked = self.waiting[n] = Asked(place, _numbered(frame, n), done, self.sv.now + self.sv.limits.request_timeout_s)
         if not self._put(asked):
             del self.waiting[n]
             return done(_overloaded(frame))
-        self._later(n)
+        if isinstance(frame, MarkReport):
+            self.marks.setdefault(place, set()).add(n)
+        self._later(n, asked)
 
     def _put(self, asked: Asked) -> bool:
         """Asks the present owner, if there is one; False: it takes nothing now."""
@@ -128,20 +145,31 @@ class Asking:
         asked.asked, asked.asked_at = owner, self.sv.now
         return not owner or self.sv.send(owner, asked.frame)
 
-    def _later(self, n: int) -> None:
-        self.sv.at(self.sv.now + ASK_AGAIN_S, partial(self._look, n))
+    def _later(self, n: int, asked: Asked) -> None:
+        after_s = MARK_AGAIN_S if isinstance(asked.frame, MarkReport) else ASK_AGAIN_S
+        self.sv.at(self.sv.now + after_s, partial(self._look, n))
 
     def _look(self, n: int) -> None:
         asked = self.waiting.get(n)
         if asked is None:
             return
         if self.sv.now >= asked.until:
-            del self.waiting[n]
+            self._end(n)
             text = "no answer in time; the same id again tells what became of it"
             return asked.done(Refusal(n, _id_of(asked.frame), codes.UNAVAILABLE.name, text, retry_after_ms=RETRY_MS))
-        if asked.asked != self.sv.owner_of(asked.place) or self.sv.now - asked.asked_at >= REPEAT_S:
+        is_mark = isinstance(asked.frame, MarkReport)
+        if is_mark or asked.asked != self.sv.owner_of(asked.place) or self.sv.now - asked.asked_at >= REPEAT_S:
             self._put(asked)
-        self._later(n)
+        self._later(n, asked)
+
+    def _end(self, n: int) -> None:
+        """The request is answered."""
+        asked = self.waiting.pop(n)
+        others = self.marks.get(asked.place)
+        if others is not None:
+            others.discard(n)
+            if not others:
+                del self.marks[asked.place]
 
     # -------------------------------------------------------------- answers of homes
 
@@ -156,6 +184,16 @@ class Asking:
         asked = self.waiting.pop(frame.session, None)
         if asked is not None:
             asked.done(frame)
+
+    def on_stored(self, frame: MarkStored, _: str) -> None:
+        """True from whoever says it: it is durable."""
+        for n in list(self.marks.get(frame.conversation, ())):
+            asked = self.waiting[n]
+            assert isinstance(asked.frame, MarkReport), "numbers of marks"
+            ((user, delivered, read),) = asked.frame.marks
+            if any(who == user and got >= delivered and seen >= read for who, got, seen in frame.marks):
+                self._end(n)
+                asked.done(frame)
 
     def on_not_here(self, frame: NotHere, _: str) -> None:
         asked = self.waiting.get(frame.session)
@@ -174,4 +212,10 @@ def _overloaded(frame: Question) -> Refusal:
 
 
 def _id_of(frame: Question) -> str:
-    return "" if isinstance(frame, AskHead) else frame.id
+    return "" if isinstance(frame, AskHead | MarkReport) else frame.id
+
+
+def _numbered(frame: Question, n: int) -> Question:
+    if isinstance(frame, MarkReport):
+        return frame  # what is stored is told without a number
+    return structs.replace(frame, n=n) if isinstance(frame, AskHead) else structs.replace(frame, session=n)

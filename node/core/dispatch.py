@@ -45,6 +45,11 @@ def edge_handlers(node: NodeCore) -> Hands:
 
 def actor_handlers(node: NodeCore) -> Hands:
     """What edges and actors say to mailboxes and conversations."""
+
+    def on_stored(frame: f.MarkStored, source: str) -> None:
+        node.reports.on_stored(frame, source)
+        node.asking.on_stored(frame, source)
+
     deliveries = node.deliveries
     mailbox: Hands = {
         # Asked again of the next home, once the table names it.
@@ -69,6 +74,6 @@ def actor_handlers(node: NodeCore) -> Hands:
         f.EchoSent: deliveries.on_echo,
         f.MarksMoved: deliveries.on_marks_moved,
         f.Part: deliveries.on_part,
-        f.MarkStored: node.reports.on_stored,
+        f.MarkStored: on_stored,
     }
     return {**mailbox, **delivered, **dict.fromkeys(of_conversation, node.to_conversation)}

@@ -367,9 +367,11 @@ class Mailbox:
 
     def on_mark(self, frame: MarkFrom, edge: str) -> None:
         """A device's ack or read: kept until the conversation's home has stored it."""
-        if not self.marks.take(frame, edge, len(self.sessions) > 1) and (edge, frame.session) in self.sessions:
+        key = (edge, frame.session)
+        is_session = key in self.sessions
+        if not self.marks.take(frame, edge, len(self.sessions) > is_session) and is_session:
             # A device repeats at its next hello what the last cursors did not cover: so it is asked for one (P5, P7).
-            self._drop((edge, frame.session), "overloaded")
+            self._drop(key, "overloaded")
 
     def unfreeze(self) -> None:
         """The move is taken back."""

@@ -16,7 +16,7 @@ from homing import protocol as p
 
 from node.core.asking import Answer, Asking, Done
 from node.core.edge import entry_of, head_of
-from node.core.frames import AskedSent, EntriesAnswer, GroupChange, HeadAnswer, HeadsOut, MembersAnswer, Refusal
+from node.core.frames import AskedSent, EntriesAnswer, GroupChange, HeadAnswer, HeadsOut, MarkStored, MembersAnswer, Refusal
 from node.edge.codec import wrong_field
 from node.edge.tokens import Claims
 from node.gateway import Gateway
@@ -95,6 +95,20 @@ class Chat:
             delivered=sorted(user for user, delivered, _ in marks if delivered >= seq and user != sender),
             read=sorted(user for user, _, read in marks if read >= seq and user != sender),
         )
+
+    async def mark(self, who: Claims, conversation: str, seq: int, status: str) -> None:
+        """Returns when the mark is durable.
+
+        Raises:
+            Refused: NOT_A_MEMBER, INVALID (nothing is there yet), OVERLOADED, UNAVAILABLE.
+        """
+        head = await self._ask(HeadAnswer, lambda done: self.asking.head(who.user, conversation, done))
+        if not head.seq:
+            raise Refused(codes.NOT_A_MEMBER, "you are not a member of this conversation", "conversation")
+        if not 0 < seq <= head.seq:
+            raise Refused(codes.INVALID, f"the conversation goes from 1 to {head.seq}", "seq")
+        read = seq if status == "read" else 0
+        await self._ask(MarkStored, lambda done: self.asking.mark(who.user, conversation, seq, read, done))
 
     def _check(self, who: Claims, frame: p.Send | p.GroupOp) -> None:
         """Raises Refused: a field is of the wrong form, or the user says too much."""

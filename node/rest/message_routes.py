@@ -26,6 +26,16 @@ def message_routes(chat: Chat) -> list[Route]:
     async def members(call: Call) -> rest.Members:
         return await chat.members(call.who, _conversation(call))
 
+    async def status(call: Call) -> None:
+        message = _message(call)
+        await chat.mark(call.who, message.conversation, message.seq, body_of(call, rest.Status).status)
+
+    async def receipt(call: Call) -> None:
+        given = body_of(call, rest.Receipt)
+        if not ids.is_id(given.conversation):
+            raise Refused(codes.INVALID, "conversation is not of the form that the documents give", "conversation")
+        await chat.mark(call.who, given.conversation, given.seq, given.status)
+
     async def receipts(call: Call) -> rest.MessageReceipts:
         return await chat.receipts(call.who, _message(call))
 
@@ -48,6 +58,16 @@ def message_routes(chat: Chat) -> list[Route]:
         Route(
             name="members", method="GET", path="/v1/conversations/{conversation}/members", summary="Who is in a conversation",
             handle=members, limiter="history", answer=rest.Members, errors=(codes.NOT_A_MEMBER, codes.NOT_FOUND),
+        ),
+        Route(
+            name="status", method="POST", path="/v1/messages/{message}/status",
+            summary="Say that one has received or read a message, and so all before it; answered when that is durable",
+            handle=status, limiter="history", body=rest.Status, errors=(codes.NOT_A_MEMBER, codes.NOT_FOUND),
+        ),
+        Route(
+            name="receipt", method="POST", path="/v1/receipts",
+            summary="Say how far one has received or read a conversation; answered when that is durable",
+            handle=receipt, limiter="history", body=rest.Receipt, errors=(codes.NOT_A_MEMBER,),
         ),
         Route(
             name="receipts", method="GET", path="/v1/messages/{message}/receipts",

@@ -63,6 +63,7 @@ RULES = {
     "register": {"password"},
     "send": {"after", "to"},
     "messages": {"before", "after", "since", "until"},
+    "receipt": {"conversation", "seq"},
     "group_create": {"members"},
     "group_add": {"members", "after"},
     "group_rename": {"after"},

@@ -109,3 +109,23 @@ def test_a_user_stands_for_the_conversation_with_him(people: tuple[Person, Perso
     for reader, other in ((alice, bob), (bob, alice)):
         got = reader.ask("GET", f"/v1/conversations/{user(other)}/messages").is_(200)
         assert [e["message_id"] for e in got["entries"]] == [entry["message_id"]]
+
+
+def test_marks_over_http_are_durable_and_seen_by_all(people: tuple[Person, Person, Person]) -> None:
+    alice, bob, carol = people
+    entries = [change(alice, "POST", "/v1/messages", {"id": body, "to": user(bob), "body": body}) for body in "123"]
+    conversation, ids_ = entries[0]["conversation"], [entry["message_id"] for entry in entries]
+    with Device(alice.cluster, 1, alice.handle) as sender, Device(bob.cluster, 2, bob.handle) as other:
+        bob.ask("POST", f"/v1/messages/{ids_[1]}/status", {"status": "delivered"}, node=0).is_(204)
+        assert sender.expect("receipts", conversation=conversation)["marks"] == [[user(bob), 2, 0]]
+        for node in (1, 2):
+            bob.ask("POST", "/v1/receipts", {"conversation": conversation, "seq": 2, "status": "read"}, node=node).is_(204)
+        assert sender.expect("receipts", conversation=conversation)["marks"] == [[user(bob), 2, 2]]
+        assert other.expect("receipts", conversation=conversation)["marks"] == [[user(bob), 2, 2]], "his other device hears it"
+    bob.ask("POST", f"/v1/messages/{ids_[0]}/status", {"status": "read"}).is_(204)  # moves nothing back
+    got = [alice.ask("GET", f"/v1/messages/{id_}/receipts").is_(200) for id_ in ids_]
+    assert [(bool(r["delivered"]), bool(r["read"])) for r in got] == [(True, True), (True, True), (False, False)]
+    bob.ask("POST", "/v1/receipts", {"conversation": conversation, "seq": 4, "status": "read"}).refuses(422, codes.INVALID, "seq")
+    bob.ask("POST", f"/v1/messages/{ids_[0]}/status", {"status": "eaten"}).refuses(422, codes.INVALID, "status")
+    carol.ask("POST", f"/v1/messages/{ids_[0]}/status", {"status": "read"}).refuses(403, codes.NOT_A_MEMBER, "conversation")
+    carol.ask("POST", "/v1/receipts", {"conversation": "x" * 32, "seq": 1, "status": "read"}).refuses(422, codes.INVALID, "conversation")

@@ -11,7 +11,20 @@ from homing.ids import direct_id
 
 from node.core import asking
 from node.core.asking import FIRST, Asking
-from node.core.frames import AskedSent, AskEntries, AskHeads, AskMembers, EntriesAnswer, HeadsOut, NotHere, Refusal, ToConversation
+from node.core.frames import (
+    AskedSent,
+    AskEntries,
+    AskHeads,
+    AskMembers,
+    EntriesAnswer,
+    HeadsOut,
+    MarkFrom,
+    MarkReport,
+    MarkStored,
+    NotHere,
+    Refusal,
+    ToConversation,
+)
 from storage.store import EntryRow
 from tests.unit.core_rig import ALICE, BOB, DIRECT, ME, OTHER, Rig
 
@@ -139,3 +152,34 @@ def test_a_refusal_of_the_home_is_the_answer(asker: Asker) -> None:
     refusal = Refusal(frame.session, "m1", codes.NOT_A_MEMBER.name, "no", DIRECT)
     asker.asking.on_answer(refusal, OTHER)
     assert asker.answers == [refusal]
+
+
+def test_a_mark_goes_to_the_users_home_and_is_reported_until_it_is_stored(asker: Asker) -> None:
+    asker.rig.homes[ALICE] = ME
+    for _ in range(2):
+        asker.asking.mark(ALICE, DIRECT, 7, 5, asker.answers.append)
+        report = MarkReport(DIRECT, ((ALICE, 7, 5),), True)
+        assert asker.rig.sent == [(ME, MarkFrom(ALICE, FIRST, DIRECT, 7, 5)), (OTHER, report)]
+        asker.rig.sent.clear()
+    asker.rig.pass_time(asking.MARK_AGAIN_S)
+    assert asker.rig.sent == [(OTHER, report)] * 2
+    for marks in (((BOB, 9, 9),), ((ALICE, 6, 5),), ((ALICE, 7, 4),), ()):
+        asker.asking.on_stored(MarkStored(DIRECT, marks), "anybody")
+    asker.asking.on_stored(MarkStored(BOB, ((ALICE, 7, 5),)), "anybody")
+    assert asker.answers == []
+    stored = MarkStored(DIRECT, ((BOB, 1, 1), (ALICE, 8, 5)))
+    for _ in range(2):
+        asker.asking.on_stored(stored, "anybody")
+    assert asker.answers == [stored] * 2
+    assert (asker.asking.marks, asker.asking.waiting) == ({}, {})
+
+
+def test_a_mark_that_is_not_stored_in_time_is_refused(asker: Asker) -> None:
+    asker.asking.mark(ALICE, DIRECT, 7, 0, asker.answers.append)
+    asker.rig.pass_time(asker.rig.limits.request_timeout_s)
+    assert asker.refusal().code == codes.UNAVAILABLE.name
+    assert (asker.asking.marks, asker.asking.waiting) == ({}, {})
+    asker.rig.full.add(OTHER)
+    asker.answers.clear()
+    asker.asking.mark(ALICE, DIRECT, 7, 0, asker.answers.append)
+    assert asker.refusal().code == codes.OVERLOADED.name
