@@ -36,6 +36,7 @@ export const storeTrouble = signal("");
 
 let client: Client | null = null;
 let releaseLock: (() => void) | null = null;
+let unlisten: (() => void) | null = null;
 const peers = new Map<string, string>();
 const members = new Map<string, string[]>();
 
@@ -60,7 +61,7 @@ export async function start(steal = false): Promise<void> {
     return openClient(who, new MemoryStore());
   });
   client = opened;
-  opened.listen(onEvent);
+  unlisten = opened.listen(onEvent);
   opened.connect();
   ready.value = true;
   onPlace();
@@ -89,6 +90,7 @@ function lock(name: string, steal: boolean): Promise<boolean> {
 
 async function stop(): Promise<void> {
   const old = client;
+  unlisten?.();
   client = null;
   batch(() => {
     ready.value = false;
