@@ -21,14 +21,17 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 from typing import TypeAlias
 
+import msgspec
+
 from storage.config import ClientConfig
-from storage.frames import Answered, Ask, StorageBusy, StorageFrame, WriteRow, Written
-from storage.store import ANSWERS, Answer, EntryRow, Outcome, Query, Row
+from storage.frames import Answered, AnswerPart, Ask, StorageBusy, StorageFrame, WriteRow, Written
+from storage.store import ANSWER_BYTES_MAX, ANSWERS, Answer, EntryRow, Outcome, Query, ReadFailed, Row
 
 Request: TypeAlias = WriteRow | Ask
 Outgoing: TypeAlias = list[tuple[str, Request]]
 Result: TypeAlias = tuple[int, Outcome | Answer]
 
+_decode = msgspec.msgpack.Decoder(Answer).decode
 _NOBODY = ""
 _ROW_BYTES = 200
 """What a row weighs besides its body, roughly, in the count of bytes under way."""
@@ -67,6 +70,8 @@ class StorageClient:
         self._out: Outgoing = []
         self._held: dict[str, list[Request]] = {}
         """What the link of a worker did not take, in order, and what came after it."""
+        self._parts: dict[int, tuple[str, list[bytes]]] = {}
+        """Of answers that come in parts: the worker, and what has come."""
         self._n = 0
         self._retries: list[tuple[float, int]] = []
         self._swept_to = 0
@@ -133,6 +138,8 @@ class StorageClient:
                 return self._on_written(outcomes, now)
             case Answered(n, answer):
                 return self._on_answered(n, answer, now)
+            case AnswerPart():
+                return self._on_part(incarnation, frame, now)
             case StorageBusy(n, retry_after_ms):
                 self._retry(n, retry_after_ms, now)
         return []
@@ -153,6 +160,26 @@ class StorageClient:
             results.append((n, outcome))
         return results
 
+    def _on_part(self, worker: str, frame: AnswerPart, now: float) -> list[Result]:
+        """Parts come in order; where one is missing the answer is asked for again, by and by."""
+        n = frame.n
+        before, parts = self._parts.pop(n, ("", []))
+        if frame.part == 0:
+            parts = []
+        elif before != worker or frame.part != len(parts):
+            return []
+        parts.append(frame.data)
+        if n not in self._pending or sum(map(len, parts)) > ANSWER_BYTES_MAX:
+            return []
+        if not frame.is_last:
+            self._parts[n] = worker, parts
+            return []
+        try:
+            answer = _decode(b"".join(parts))
+        except (msgspec.MsgspecError, ValueError) as error:
+            answer = ReadFailed(str(error))
+        return self._on_answered(n, answer, now)
+
     def _on_answered(self, n: int, answer: Answer, now: float) -> list[Result]:
         pending = self._pending.get(n)
         if pending is None or not isinstance(pending.frame, Ask):
@@ -165,6 +192,7 @@ class StorageClient:
 
     def _finish(self, n: int, pending: _Pending) -> None:
         del self._pending[n]
+        self._parts.pop(n, None)
         self.bytes -= pending.bytes
         if not self._pending:
             self._sweep_at = None

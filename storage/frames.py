@@ -37,6 +37,17 @@ class Answered(Struct, array_like=True, frozen=True, gc=False, tag=23):
     answer: Answer
 
 
+class AnswerPart(Struct, array_like=True, frozen=True, gc=False, tag=25):
+    """Worker → node: an answer that is larger than a frame, in parts that come in order."""
+
+    n: Number
+    part: Number
+    """From 0."""
+    is_last: bool
+    data: bytes
+    """Of the encoded answer."""
+
+
 class StorageBusy(Struct, array_like=True, frozen=True, gc=False, tag=24):
     """Worker → writer: refused before anything was written (its queue is full); ask again after ``retry_after_ms``."""
 
@@ -44,4 +55,4 @@ class StorageBusy(Struct, array_like=True, frozen=True, gc=False, tag=24):
     retry_after_ms: Number
 
 
-StorageFrame: TypeAlias = WriteRow | Written | Ask | Answered | StorageBusy
+StorageFrame: TypeAlias = WriteRow | Written | Ask | Answered | AnswerPart | StorageBusy

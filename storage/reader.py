@@ -12,13 +12,17 @@ from threading import Thread
 import msgspec
 
 from router import logs
-from storage.store import Answer, ReadFailed, Store
+from storage.frames import AnswerPart
+from storage.store import ANSWER_BYTES_MAX, Answer, ReadFailed, Store
 from storage.worker import Asked
 
 log = logs.get("storage.reader")
 
-Deliver = Callable[[list[tuple[str, bytes]]], None]
-"""Takes frames and whom they go to; called in the thread."""
+Frames = list[tuple[str, bytes]]
+"""Frames and whom they go to."""
+Deliver = Callable[[Frames, int], None]
+"""Takes frames, and how many queries they answer; called in the thread."""
+PART_OVERHEAD_BYTES = 64
 
 
 class Reader:
@@ -26,7 +30,7 @@ class Reader:
 
     Args:
         deliver: gets the encoded answers of each list of queries handed in.
-        frame_bytes_max: what a link takes; a larger answer becomes ``ReadFailed``.
+        frame_bytes_max: what a link takes; a larger answer goes in parts.
     """
 
     def __init__(self, store: Store, deliver: Deliver, frame_bytes_max: int) -> None:
@@ -50,16 +54,21 @@ class Reader:
 
     def _run(self) -> None:
         while (asks := self._queue.get()) is not None:
-            self._deliver([self._frame(asked) for asked in asks])
+            self._deliver([frame for asked in asks for frame in self._frames(asked)], len(asks))
 
-    def _frame(self, asked: Asked) -> tuple[str, bytes]:
-        asker, reply = asked.reply(self._read(asked))
+    def _frames(self, asked: Asked) -> Frames:
+        answer = self._read(asked)
+        asker, reply = asked.reply(answer)
         frame = self._encode(reply)
-        if len(frame) > self._frame_bytes_max:
-            log.error("answer_too_large", query=type(asked.query).__name__, bytes=len(frame), bytes_max=self._frame_bytes_max)
-            asker, reply = asked.reply(ReadFailed(f"the answer has {len(frame)} bytes, a frame at most {self._frame_bytes_max}"))
-            frame = self._encode(reply)
-        return asker, frame
+        if len(frame) <= self._frame_bytes_max:
+            return [(asker, frame)]
+        if len(frame) > ANSWER_BYTES_MAX:
+            log.error("answer_too_large", query=type(asked.query).__name__, bytes=len(frame), bytes_max=ANSWER_BYTES_MAX)
+            asker, reply = asked.reply(ReadFailed(f"the answer has {len(frame)} bytes, at most {ANSWER_BYTES_MAX} are sent"))
+            return [(asker, self._encode(reply))]
+        data, size = self._encode(answer), self._frame_bytes_max - PART_OVERHEAD_BYTES
+        parts = [data[at : at + size] for at in range(0, len(data), size)]
+        return [(asker, self._encode(AnswerPart(asked.n, i, i == len(parts) - 1, part))) for i, part in enumerate(parts)]
 
     def _read(self, asked: Asked) -> Answer:
         try:

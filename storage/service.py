@@ -25,7 +25,7 @@ from router.mesh import Mesh
 from storage.config import WorkerConfig
 from storage.frames import Ask, StorageBusy, WriteRow, Written
 from storage.member import Membership
-from storage.reader import Reader
+from storage.reader import Frames, Reader
 from storage.store import CellRow, Outcome, Store
 from storage.worker import Reply, WorkerCore
 
@@ -108,8 +108,10 @@ class StorageService:
         self._reader = Reader(store, self._deliver, frame_bytes_max)
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(WriteRow | Ask).decode
-        self._answers: list[tuple[str, bytes]] = []
+        self._answers: Frames = []
         """Of the reading thread, for the next ``tick``; their number is part of what the queue of asks bounds."""
+        self._answered = 0
+        """Queries that these answer."""
         self._reopen_at = 0.0
         self._reopen_wait_s = 0.0
 
@@ -226,20 +228,22 @@ class StorageService:
             assert isinstance(frame, Written | StorageBusy)
             self._mesh.send(peer, self._encode(frame), now, answer=True)
 
-    def _deliver(self, answers: list[tuple[str, bytes]]) -> None:
+    def _deliver(self, answers: Frames, queries: int) -> None:
         """In the reading thread."""
         try:
-            self._loop.call_soon_threadsafe(self._on_answers, answers)
+            self._loop.call_soon_threadsafe(self._on_answers, answers, queries)
         except RuntimeError:
             return  # the loop is closed: the process ends
 
-    def _on_answers(self, answers: list[tuple[str, bytes]]) -> None:
+    def _on_answers(self, answers: Frames, queries: int) -> None:
         self._answers += answers
+        self._answered += queries
         self._wake()
 
     def _send_answers(self, now: float) -> None:
         answers, self._answers = self._answers, []
-        self.core.on_answered(len(answers))
+        self.core.on_answered(self._answered)
+        self._answered = 0
         for peer, frame in answers:
             if peer not in self.held and self._send(peer, frame, now):
                 continue

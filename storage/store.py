@@ -21,6 +21,8 @@ ACTIVATION_ENTRIES = 64
 READ_ENTRIES_MAX = 256
 READ_BYTES_MAX = 1 << 20
 TERMS_MAX = 256
+ANSWER_BYTES_MAX = 64 << 20
+"""Of an answer in parts; far above what a conversation with a hundred thousand former members makes."""
 
 # What decoders look at in a frame of another process; that an id is hexadecimal is looked at where it is looked up.
 Id: TypeAlias = Annotated[str, Meta(min_length=32, max_length=32)]

@@ -40,6 +40,9 @@ from storage.store import (
     IndexRow,
     LoadCell,
     LoadIndex,
+    LoadLog,
+    LogLoaded,
+    MemberRow,
     Outcome,
     ReadEntries,
     Row,
@@ -161,7 +164,7 @@ class Node:
                 self.news.clear()
                 await self.news.wait()
 
-    async def ask(self, query: ReadEntries | LoadCell | LoadIndex) -> Answer:
+    async def ask(self, query: ReadEntries | LoadCell | LoadIndex | LoadLog) -> Answer:
         loop = asyncio.get_running_loop()
         n = self.client.ask(query, loop.time())
         self.answers[n] = loop.create_future()
@@ -330,3 +333,13 @@ async def test_a_file_that_cannot_be_opened_is_tried_again_and_ready_says_why(tm
         await node.pump.stop()
     finally:
         worker.kill()
+
+
+async def test_an_answer_larger_than_a_frame_comes_whole(node: Node) -> None:
+    """A group that ten thousand people have left: without its rows its home could never be opened again."""
+    gone = [MemberRow(CONVERSATION, f"{i:032x}", i + 1, "", 1, i + 2, "a title " * 25) for i in range(10_000)]
+    for at in range(0, len(gone), 2_000):
+        assert set(await node.written(*gone[at : at + 2_000])) == {Outcome.STORED}
+    answer = await node.ask(LoadLog(CONVERSATION))
+    assert isinstance(answer, LogLoaded) and sorted(answer.members, key=lambda row: row.seq) == gone
+    assert len(msgspec.msgpack.encode(answer)) > MESH.frame_bytes_max

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.client import Outgoing, StorageClient, StorageFull
 from storage.config import ClientConfig, WorkerConfig
-from storage.frames import Answered, Ask, StorageBusy, StorageFrame, WriteRow, Written
+from storage.frames import Answered, AnswerPart, Ask, StorageBusy, StorageFrame, WriteRow, Written
 from storage.memory import MemoryStore
-from storage.store import CellLoaded, CellRow, EntryRow, LoadCell, Outcome, ReadFailed, Write
+from storage.store import ANSWER_BYTES_MAX, Answer, CellLoaded, CellRow, EntryRow, LoadCell, Outcome, ReadFailed, Write
 from storage.worker import WorkerCore
 
 W1, W2, ME = "storage-1:a", "storage-2:b", "node-1:x"
@@ -244,3 +245,52 @@ def test_through_lost_frames_busy_workers_failing_stores_and_restarts_every_writ
     assert sorted(ended) == wanted
     assert all(result in (STORED, CellLoaded(CellRow(1, (ME,)))) for result in ended.values())
     assert (len(client), client.next_deadline()) == (0, None)
+
+
+def parts_of(n: int, answer: Answer, count: int) -> list[AnswerPart]:
+    data = msgspec.msgpack.encode(answer)
+    size = -(-len(data) // count)
+    return [AnswerPart(n, i, i == count - 1, data[i * size : (i + 1) * size]) for i in range(count)]
+
+
+LARGE = CellLoaded(CellRow(7, tuple(f"node-{i}:x" for i in range(100))))
+
+
+def test_an_answer_in_parts_ends_the_ask_with_its_last_one(client: StorageClient) -> None:
+    n, other = client.ask(LoadCell(), 0.0), client.ask(LoadCell(), 0.0)
+    first, second, third = parts_of(n, LARGE, 3)
+    assert client.on_frame(W1, first, 0.1) == client.on_frame(W1, second, 0.1) == []
+    assert client.on_frame(W1, Answered(other, LARGE), 0.1) == [(other, LARGE)]
+    assert client.on_frame(W1, third, 0.1) == [(n, LARGE)]
+    assert client.on_frame(W1, third, 0.1) == [] and not client._parts and len(client) == 0
+
+
+@pytest.mark.parametrize("order", [(1, 2), (0, 2), (0, 1, 1, 2), (2,)])
+def test_where_a_part_is_missing_the_answer_is_asked_for_again(client: StorageClient, order: tuple[int, ...]) -> None:
+    n = client.ask(LoadCell(), 0.0)
+    client.outgoing(0.0)
+    parts = parts_of(n, LARGE, 3)
+    assert [client.on_frame(W1, parts[i], 0.1) for i in order] == [[]] * len(order) and not client._parts
+    now = 0.0
+    while not (again := client.outgoing(now)):
+        now = max(now, client.next_deadline() or 0.0)
+    assert again == [(W1, Ask(n, LoadCell()))]
+    assert [client.on_frame(W1, part, now) for part in parts] == [[], [], [(n, LARGE)]]
+
+
+def test_parts_of_two_workers_are_not_put_together(client: StorageClient) -> None:
+    client.on_members([W1, W2], 0.0)
+    n = client.ask(LoadCell(), 0.0)
+    parts = parts_of(n, LARGE, 2)
+    assert client.on_frame(W1, parts[0], 0.1) == client.on_frame(W2, parts[1], 0.1) == []
+    assert [client.on_frame(W2, part, 0.1) for part in parts] == [[], [(n, LARGE)]]
+
+
+def test_parts_without_an_end_or_that_cannot_be_read_do_no_harm(client: StorageClient) -> None:
+    n = client.ask(LoadCell(), 0.0)
+    size = ANSWER_BYTES_MAX // 4
+    for i in range(6):
+        assert client.on_frame(W1, AnswerPart(n, i, False, bytes(size)), 0.1) == []
+    assert not client._parts
+    assert client.on_frame(W1, AnswerPart(n, 0, True, b"\xc1"), 0.1) == [] and len(client) == 1
+    assert client.on_frame(W1, AnswerPart(n + 1, 0, False, b"x"), 0.1) == [] and not client._parts
