@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -78,6 +78,8 @@ class NodeHttp:
         name = core.mesh.me.name
         registry = process_registry(name, "node", lambda: core.me)
         registry.register(NodeMetrics(core, gateway))
+        self.before_revoke: Callable[[str, str], Awaitable[object]] | None = None
+        """Where there are accounts: ends what renews a device's tokens. Raises Refused."""
         self.ops = Ops(registry, unready)
         self.documents = Documents()
         self.web = WebClient()
@@ -123,6 +125,11 @@ class NodeHttp:
         if not ids.is_id(user) or ids.kind_of(user) != ids.USER or not is_device(device):
             text = "user is a user's id, device the name of a device in his tokens"
             return response(Refused(codes.INVALID, text, status=400))
+        try:
+            if self.before_revoke is not None:
+                await self.before_revoke(user, device)
+        except Refused as refused:
+            return response(refused)
         code = await self.revoked(user, device)
         if code is not None:
             status = 400 if code.action == "fix" else 503

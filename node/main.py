@@ -122,6 +122,7 @@ class Node:
         keys = Keys(Path(process.tokens_dir), process.cluster)
         origins = self.edge_limits.origins
         door = Door(self.accounts_config, self.limiters_config, keys, checker, clocks, origins, self.http.revoked, self.gateway)
+        self.http.before_revoke = door.end_renewals
         door.add_to(app, self.http.ops.registry)
         return door
 

@@ -108,6 +108,20 @@ def test_who_signs_out_is_out_and_may_sign_in_again(shared_cluster: ClusterProce
     live(alice, 1, alice.sign_in()["access_token"]).close()
 
 
+def test_a_device_that_an_operator_revokes_renews_nothing(shared_cluster: ClusterProcess) -> None:
+    alice = Person(shared_cluster)
+    session = alice.register()
+    key = shared_cluster.layout.ops_key_file.read_text().strip()
+    with live(alice, 2, session["access_token"]) as device:
+        path = f"/debug/revoke?user={session['user']}&device={session['device']}"
+        alice.ask("POST", path, token=key, node=1).is_(200)
+        device.expect_error(codes.DEVICE_REVOKED)
+    refused = alice.ask("POST", f"{SIGN_IN}/refresh", {"refresh_token": session["refresh_token"]})
+    refused.refuses(401, codes.TOKEN_INVALID, "refresh_token")
+    eventually(lambda: all(alice.ask("GET", "/v1/me", node=node).status == 401 for node in range(3)))
+    alice.sign_in()
+
+
 def test_profile_contacts_and_privacy_are_the_same_on_all_nodes(shared_cluster: ClusterProcess) -> None:
     alice, bob = Person(shared_cluster), Person(shared_cluster, 1)
     alice.register()
