@@ -15,6 +15,7 @@ from tests.integration.raw_homing import Device
 from tests.integration.web_rig import PASSWORD, Sitter, browser, chromium
 
 __all__ = ["browser"]  # a fixture
+pytestmark = pytest.mark.timeout(300)
 LONG = 240
 ROWS_MAX = 60
 

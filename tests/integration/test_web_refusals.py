@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from playwright.sync_api import Browser, WebSocketRoute, expect
 
 from tests.integration.conftest import ClusterProcess
@@ -11,6 +12,7 @@ from tests.integration.rest_client import Person
 from tests.integration.web_rig import PASSWORD, Sitter, browser
 
 __all__ = ["browser"]  # a fixture
+pytestmark = pytest.mark.timeout(300)
 
 
 def refuse(word: str, said: list[str]) -> object:

@@ -131,5 +131,6 @@ async def test_what_is_not_ready_is_told_in_words() -> None:
 
 def test_the_guide_says_where_everything_is(tmp_path: Path) -> None:
     text = "\n".join(guide(Layout(tmp_path, 9000, 2), 1.0))
-    for place in ("http://127.0.0.1:9000", "ws://127.0.0.1:9001/v1/ws", "ws://127.0.0.1:9002/v1/ws", "http://127.0.0.1:9001/ ", str(tmp_path), "Ctrl-C"):
+    nodes = ("ws://127.0.0.1:9001/v1/ws", "ws://127.0.0.1:9002/v1/ws", "http://127.0.0.1:9001/ ", "http://127.0.0.1:9002/ ")
+    for place in ("http://127.0.0.1:9000", *nodes, str(tmp_path), "Ctrl-C"):
         assert place in text
