@@ -88,7 +88,7 @@ class NodeHttp:
         self.ops.add_to(app)
         self.documents.add_to(app)
         self.web.add_to(app)
-        app.router.add_get("/v1/connect", self.connect)
+        app.router.add_route("*", "/v1/connect", self.connect)
         if self.ops_key:
             app.router.add_get("/debug/trace", self.trace)
             app.router.add_post("/debug/revoke", self.revoke)
@@ -151,6 +151,10 @@ class NodeHttp:
 
     async def connect(self, request: web.Request) -> web.Response:
         """``GET /v1/connect`` with a bearer token: where its user is at home."""
+        if request.method not in ("GET", "HEAD"):
+            refused = response(Refused(codes.UNKNOWN_OP, "here is only GET"))
+            refused.headers["Allow"] = "GET, HEAD"
+            return refused
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         try:
             if scheme.lower() != "bearer" or not token:

@@ -23,8 +23,9 @@ from homing import codes
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from requests.adapters import HTTPAdapter
-from schemathesis import CheckContext, GenerationMode
+from schemathesis import CheckContext, CheckFunction, GenerationMode
 from schemathesis.checks import (
+    allow_header_conformance,
     content_type_conformance,
     ignored_auth,
     negative_data_rejection,
@@ -33,8 +34,12 @@ from schemathesis.checks import (
     response_headers_conformance,
     response_schema_conformance,
     status_code_conformance,
+    unsupported_method,
 )
 from schemathesis.core.failures import AcceptedNegativeData
+from schemathesis.generation.drivers import CoverageGenerator
+from schemathesis.generation.feedback import NO_FEEDBACK
+from schemathesis.generation.overrides import Override
 
 from node.rest.table import described_routes
 from tests.integration.conftest import ClusterProcess
@@ -95,12 +100,12 @@ class Asker:
         self.known: dict[str, Any] = {}
         self.session = requests.Session()
 
-    def ask(self, case: Any, url: str) -> None:
+    def ask(self, case: Any, url: str, *more: CheckFunction) -> None:
         if not self._left:
             self._renew()
         self._left -= 1
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        case.call_and_validate(url, session=self.session, headers=headers, checks=[*CHECKS, accepted, rejected], timeout=20)
+        case.call_and_validate(url, session=self.session, headers=headers, checks=[*CHECKS, accepted, rejected, *more], timeout=20)
 
     def close(self) -> None:
         self.session.close()
@@ -198,6 +203,26 @@ def test_every_answer_is_in_the_document(shared_cluster: ClusterProcess, documen
         bounded(one_example(asker, operation(document, name), mode))()
     finally:
         asker.close()
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_answer_at_the_edges_is_in_the_document(shared_cluster: ClusterProcess, document: Any, name: str) -> None:
+    """Each bound from both sides, each field left out, each method: chosen by Schemathesis, not by chance."""
+    asked = operation(document, name)
+    config = asked.schema.config.generation_for(operation=asked)
+    edges = CoverageGenerator(
+        operation=asked, generation_modes=list(GenerationMode), generation_config=config,
+        auth_storage=None, override=Override(), feedback=NO_FEEDBACK,
+    )  # fmt: skip
+    asker = Asker(shared_cluster, OPERATIONS[name])
+    asked_for = 0
+    try:
+        for case, url in zip(edges, itertools.cycle(asker.urls), strict=False):
+            asker.ask(case, url, unsupported_method, allow_header_conformance)
+            asked_for += 1
+    finally:
+        asker.close()
+    assert asked_for > 2
 
 
 def one_example(asker: Asker, asked: Any, mode: GenerationMode) -> Callable[[], None]:
