@@ -69,7 +69,7 @@ class Strange:
             case inspect.EnumType():
                 return chance.choice(list(kind.cls))
             case inspect.ListType() | inspect.VarTupleType():
-                return [self._value(kind.item_type) for _ in range(chance.choice((0, 1, 1, 2, 3, 30)))]
+                return [self._value(kind.item_type) for _ in range(chance.choice((0, 1, 1, 2, 3, 8)))]
             case inspect.TupleType():
                 return [self._value(item) for item in kind.item_types]
             case inspect.UnionType():

@@ -97,10 +97,10 @@ def test_a_bug_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_kind_of_frame_can_be_made_and_read(kind: type) -> None:
     """Else the storm would be one of frames that cannot be read."""
     strange, read = Strange(random.Random(1), ["0" * 32], 0.98), 0
-    for _ in range(400):
+    for _ in range(200):
         try:
             msgspec.msgpack.decode(strange.frame(kind), type=kind)
             read += 1
         except (msgspec.ValidationError, msgspec.DecodeError):
             continue
-    assert read > 5, kind
+    assert read > 2, kind
