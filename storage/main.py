@@ -7,20 +7,15 @@ release's), with 75 when the cluster has taken its incarnation out: started agai
 from __future__ import annotations
 
 import asyncio
-import signal
 from pathlib import Path
 
-import uvloop
 from msgspec import Struct
 
-from router import keys, logs
-from router.config import MeshConfig, load, section
-from router.events import Peer
-from router.mesh import Mesh
+from router import life, logs
+from router.config import MeshConfig
 from router.ops import OpsServer, ops_app, process_registry
 from router.process import ProcessConfig
 from router.pump import Pump
-from router.zmq_transport import ZmqTransport
 from storage.config import StorageConfig
 from storage.member import DirectoryConfig, Membership
 from storage.metrics import StorageMetrics
@@ -44,27 +39,6 @@ class Settings(Struct, frozen=True):
     mesh: MeshConfig
     directory: DirectoryConfig
     storage: StorageConfig
-
-    @classmethod
-    def load(cls, path: Path | None, name: str | None) -> Settings:
-        """Reads them.
-
-        Raises:
-            ConfigError: something in them is wrong.
-        """
-        types: dict[str, type[Struct]] = {
-            "process": ProcessConfig,
-            "mesh": MeshConfig,
-            "directory": DirectoryConfig,
-            "storage": StorageConfig,
-        }
-        sections = load(path, types, {"process.name": name} if name else None)
-        return cls(
-            section(sections, "process", ProcessConfig),
-            section(sections, "mesh", MeshConfig),
-            section(sections, "directory", DirectoryConfig),
-            section(sections, "storage", StorageConfig),
-        )
 
 
 class StorageProcess:
@@ -117,10 +91,7 @@ class StorageProcess:
     async def _serve(self, store: SqliteStore) -> int:
         process, config = self.settings.process, self.settings.mesh
         loop = asyncio.get_running_loop()
-        pair, ring = keys.load(Path(process.keys_dir), process.name), keys.KeyRing(Path(process.keys_dir))
-        transport = ZmqTransport(process.endpoint, pair, ring, config)
-        endpoint = transport.bind()
-        mesh = Mesh(Peer(process.name, self.me.incarnation, endpoint), config, loop.time())
+        transport, mesh = life.open_mesh(process, self.me, config, loop.time())
         membership = Membership(mesh, self.settings.directory, loop.time())
         service = StorageService(store, mesh, membership, self.settings.storage.worker, lambda: pump.flush(), config.frame_bytes_max)
         pump = Pump(mesh, transport, service.handle, service.tick, pace_s=config.turn_pace_s)
@@ -128,20 +99,15 @@ class StorageProcess:
         service.start(loop.time())
         await pump.start()
         self.service = service
-        log.info("started", file=str(store.path), endpoint=endpoint, http_port=self.ops.port)
-        failed, stopped = asyncio.ensure_future(pump.failed()), asyncio.ensure_future(self._stop.wait())
+        log.info("started", file=str(store.path), endpoint=mesh.me.endpoint, http_port=self.ops.port)
         try:
-            await asyncio.wait({failed, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if failed.done():
-                failed.result()
+            await life.until_stopped(pump, self._stop)
             if membership.expelled:
                 log.warning("expelled", reason=membership.expelled)
                 return EXIT_EXPELLED
             await self._part(service, membership, pump)
             return 0
         finally:
-            failed.cancel()
-            stopped.cancel()
             self.service = None
             await pump.stop()
             service.stop()
@@ -159,16 +125,6 @@ class StorageProcess:
         return self.service.unready if self.service is not None else self._opening
 
 
-async def run(settings: Settings) -> int:
-    """Runs a worker until SIGTERM or SIGINT; returns the exit code."""
-    process = StorageProcess(settings)
-    logs.identify(settings.process.name, process.me.incarnation)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, process.stop)
-    return await process.run()
-
-
 def main(config: Path | None, name: str | None) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit code.
 
@@ -176,11 +132,9 @@ def main(config: Path | None, name: str | None) -> int:
         ConfigError: the configuration is wrong.
         KeyFileError: there is no usable key.
     """
-    settings = Settings.load(config, name)
-    logs.configure(settings.process.name, level=settings.process.log_level)
+    settings = life.read_settings(Settings, config, name)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(run(settings))
+        return life.run(settings.process, lambda: StorageProcess(settings))
     except (StoreLocked, SchemaTooNew) as error:
         log.error("store_unusable", reason=str(error))
         return EXIT_UNUSABLE

@@ -20,6 +20,7 @@ from node.edge.tokens import TokenChecker
 from router.config import load, section
 from router.keys import allow_list
 from router.keys import load as load_key
+from router.life import read_settings
 from router.process import ProcessConfig
 from storage.main import Settings as StorageSettings
 from tools.configure import Value, prepare, to_toml
@@ -34,8 +35,8 @@ def _sections(settings: Struct) -> dict[str, Struct]:
 
 
 READERS: dict[str, Callable[[Path], dict[str, Struct]]] = {
-    "directory": lambda path: _sections(DirectorySettings.load(path, None)),
-    "storage": lambda path: _sections(StorageSettings.load(path, None)),
+    "directory": lambda path: _sections(read_settings(DirectorySettings, path, None)),
+    "storage": lambda path: _sections(read_settings(StorageSettings, path, None)),
     "node": lambda path: load(path, SECTIONS),
 }
 
@@ -51,8 +52,8 @@ def test_every_process_can_read_its_configuration_and_its_key(layout: Layout) ->
     assert prepare(layout) == {part.name for part in layout.parts()}
     names = set(allow_list(layout.curve_keys_dir).values())
     assert names == {part.name for part in layout.parts()}
-    directory = DirectorySettings.load(layout.config_file("directory-1"), None)
-    storage = StorageSettings.load(layout.config_file("storage-1"), None)
+    directory = read_settings(DirectorySettings, layout.config_file("directory-1"), None)
+    storage = read_settings(StorageSettings, layout.config_file("storage-1"), None)
     node = section(load(layout.config_file("node-2"), SECTIONS), "process", ProcessConfig)
     assert directory.directory.expected_nodes == 2
     assert storage.storage.path == str(layout.store_dir / "homing.db")
