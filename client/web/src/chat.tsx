@@ -3,7 +3,7 @@
 import { useSignal } from "@preact/signals";
 import { BODY_CHARS_MAX, ids } from "homing-client";
 import type { TargetedInputEvent } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 
 import { Banner } from "./banner";
 import { Alert, Back, Down, Send, Tick } from "./icons";
@@ -133,7 +133,7 @@ function Composer({ conversation, title }: { conversation: string; title: string
     clearTimeout(timer.current);
     theClient().setDraft(conversation, text.value);
   };
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!matchMedia("(pointer: coarse)").matches) box.current?.focus();
     grow();
     return () => {

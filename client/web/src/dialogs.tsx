@@ -3,7 +3,7 @@
 import { useSignal } from "@preact/signals";
 import { ids, Problem, type Contact, type Person } from "homing-client";
 import type { ComponentChildren, TargetedKeyboardEvent } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 
 import { Close } from "./icons";
 import { dialog, go, items, membersOf, nameOf, place, session, signOut, theClient } from "./model";
@@ -24,12 +24,20 @@ export function Dialogs() {
 /** A modal dialog of the browser's own: it keeps the focus, gives it back, and closes with Escape. */
 function Modal({ title, children }: { title: string; children: ComponentChildren }) {
   const box = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  const isOver = useRef(false);
+  // In the same turn: what is typed right after the key that opened it must not go elsewhere.
+  useLayoutEffect(() => {
     const element = box.current!;
     element.showModal();
-    return () => element.close();
+    return () => {
+      isOver.current = true;
+      element.close();
+    };
   }, []);
-  const close = (): void => void (dialog.value = null);
+  // The browser tells of the end later, when another dialog may be open.
+  const close = (): void => {
+    if (!isOver.current) dialog.value = null;
+  };
   return (
     <dialog ref={box} class="dialog" aria-label={title} onClose={close} onClick={(event) => event.target === box.current && close()}>
       <div class="dialog-card">

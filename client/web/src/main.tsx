@@ -41,7 +41,10 @@ function onKey(event: KeyboardEvent): void {
   if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
     event.preventDefault();
     dialog.value = dialog.value === "find" ? null : "find";
-  } else if (event.key === "Escape" && !dialog.value && place.value) {
+  } else if (event.key === "Escape" && dialog.value) {
+    event.preventDefault(); // at once: the browser's own way comes a moment later, when the next key may have opened another one
+    dialog.value = null;
+  } else if (event.key === "Escape" && place.value) {
     const left = place.value.conversation;
     go(null);
     requestAnimationFrame(() => (document.querySelector<HTMLElement>(`a[href="#/c/${left}"]`) ?? document.querySelector<HTMLElement>(".finder"))?.focus());
