@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PARTS = ("run", "test", "requirements.lock", "setup.cfg", "pyproject.toml", "client", "router", "directory", "storage", "node", "tools")
+LOCKS = ("requirements.lock", "requirements-tests.lock")
+PARTS = ("run", "test", *LOCKS, "setup.cfg", "pyproject.toml", "client", "router", "directory", "storage", "node", "tools")
 SETUP_TIMEOUT_S = 600
 
 
@@ -102,6 +103,11 @@ def test_the_environment_is_made_once_however_often_it_is_asked_for(clone: Path,
     os.killpg(interrupted.pid, signal.SIGINT)
     assert interrupted.wait(30) != 0
 
+    refused = subprocess.run([str(clone / "run"), "--no-such-option"], env=env, cwd="/", capture_output=True, text=True)
+    assert refused.returncode == 2 and "requirements.lock" in refused.stderr and "--no-such-option" in refused.stderr, refused.stderr
+    has_pytest = [str(clone / ".venv" / "bin" / "python"), "-c", "import pytest"]
+    assert subprocess.run(has_pytest, env=env, capture_output=True).returncode == 1, "./run installs only what Homing runs with"
+
     both = [subprocess.Popen(command, env=env, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=SETUP_TIMEOUT_S)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
@@ -112,6 +118,7 @@ def test_the_environment_is_made_once_however_often_it_is_asked_for(clone: Path,
     again = subprocess.run(command, env=env, cwd="/", capture_output=True, text=True, check=True)
     assert (again.stdout, again.stderr) == ("", "") and time.monotonic() - began < 5
 
+    subprocess.run(has_pytest, env=env, check=True)
     homing = [str(clone / ".venv" / "bin" / "homing"), "--version"]
     assert subprocess.run(homing, env=env, cwd="/", capture_output=True, text=True, check=True).stdout.startswith("homing ")
     subprocess.run([clone / ".venv" / "bin" / "python", "-m", "pip", "check"], env=env, check=True, stdout=subprocess.DEVNULL)

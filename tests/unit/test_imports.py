@@ -100,14 +100,15 @@ def io_in_core(source: str) -> list[str]:
     return [f"line {line}: {name}" for name, line in imports(source) if top(name) in NO_CORE_IMPORTS]
 
 
-def declared() -> set[str]:
-    """The distributions that the two setup.cfg files name, in canonical form."""
+def declared(with_extras: bool = True) -> set[str]:
+    """The distributions that the two setup.cfg files name, in canonical form; without their extras: those that Homing runs with."""
     names: set[str] = set()
     for file in (ROOT / "setup.cfg", ROOT / "client" / "setup.cfg"):
         config = configparser.ConfigParser()
         config.read(file, encoding="utf-8")
         texts = [config.get("options", "install_requires")]
-        texts += [text for _, text in config.items("options.extras_require")] if config.has_section("options.extras_require") else []
+        if with_extras and config.has_section("options.extras_require"):
+            texts += [text for _, text in config.items("options.extras_require")]
         names |= {canonical(re.split(r"[\[<>=!~; ]", line.strip())[0]) for text in texts for line in text.splitlines() if line.strip()}
     return names
 
@@ -138,15 +139,25 @@ def test_every_library_that_is_imported_is_declared() -> None:
             library = top(name)
             if library in OURS or library in sys.stdlib_module_names or library == ".":
                 continue
-            if not distributions.get(library, {library}) & declared():
+            if not distributions.get(library, {library}) & declared(with_extras=path.is_relative_to(ROOT / "tests")):
                 undeclared[library] = f"{path.relative_to(ROOT)}:{line}"
     assert undeclared == {}
 
 
-def test_the_lock_file_holds_all_that_is_declared_with_hashes_and_no_address() -> None:
-    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    pinned = {canonical(match[1]) for match in re.finditer(r"^([A-Za-z0-9][\w.-]*)==", lock, re.MULTILINE)}
-    assert declared() - {"homing-client"} <= pinned
+def pins(lock: str) -> dict[str, str]:
+    """Distribution → version."""
+    return {canonical(name): version for name, version in re.findall(r"^([A-Za-z0-9][\w.-]*)==(\S+)", lock, re.MULTILINE)}
+
+
+def test_the_tests_run_with_the_versions_that_homing_runs_with() -> None:
+    run, tests = (pins((ROOT / name).read_text(encoding="utf-8")) for name in ("requirements.lock", "requirements-tests.lock"))
+    assert run and run.items() <= tests.items()
+
+
+@pytest.mark.parametrize(("name", "with_extras"), [("requirements.lock", False), ("requirements-tests.lock", True)])
+def test_a_lock_file_holds_all_that_is_declared_with_hashes_and_no_address(name: str, with_extras: bool) -> None:
+    lock = (ROOT / name).read_text(encoding="utf-8")
+    assert declared(with_extras) - {"homing-client"} <= pins(lock).keys()
     for block in re.split(r"\n(?=[A-Za-z0-9])", lock):
         assert "==" not in block or "--hash=sha256:" in block, block
     assert not re.search(r"https?://|--index|--find-links|--extra|--trusted", lock)
