@@ -22,7 +22,7 @@ from math import inf
 from typing import TypeAlias
 
 from homing import codes
-from homing.ids import DIRECT, GROUP, direct_id, is_id, kind_of
+from homing.ids import DIRECT, GROUP, is_id, kind_of
 from homing.protocol import GROUP_MEMBERS_MAX, GROUP_TYPES
 from msgspec import Struct
 from msgspec.structs import replace
@@ -47,7 +47,7 @@ from node.core.index import IndexLaw
 from node.core.marks import Marks
 from node.core.pages import Pages
 from node.core.receipts import Receipts
-from node.core.roster import Denied, Roster
+from node.core.roster import Denied, Roster, is_pair
 from node.core.services import Services
 from node.core.speech import Speech
 from storage.store import Answer, EntriesRead, EntryRow, LoadLog, LogLoaded, MemberRow, Outcome, ReadEntries
@@ -254,7 +254,7 @@ class Conversation:
         waits for them. (Neither member can be anybody else, the id is a hash of both.) False: they are, or this is no such request."""
         pair = {frame.user, frame.peer}
         if not self.underived:
-            if not all(map(is_id, pair)) or direct_id(frame.user, frame.peer) != self.id or pair <= self.roster.by_user.keys():
+            if not is_pair(frame.user, frame.peer, self.id) or pair <= self.roster.by_user.keys():
                 return False
             if not self.claim.held:
                 self.claim.take(frame, source)

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from homing import codes
-from homing.ids import DIRECT, direct_id, is_id, kind_of
+from homing.ids import DIRECT, kind_of
 
 from node.core import log
 from node.core.frames import AskEntries, AskHead, EntriesAnswer, HeadAnswer
+from node.core.roster import is_pair
 from storage.store import READ_ENTRIES_MAX, Answer, EntriesRead, EntryRow, ReadEntries
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Pages:
     def on_ask_entries(self, frame: AskEntries, source: str) -> None:
         cv = self.cv
         window = cv.roster.window(frame.user, cv.head)
-        if window is None and is_id(frame.peer) and direct_id(frame.user, frame.peer) == cv.id:
+        if window is None and is_pair(frame.user, frame.peer, cv.id):
             # It is his, though nothing was said in it. By the id alone nobody hears whether two others have ever talked (P8).
             return self._answer_page(frame, source, 0, [])
         if window is None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 from homing import codes
+from homing.ids import direct_id, is_id
 from homing.protocol import GROUP_MEMBERS_MAX
 from msgspec import Struct
 
@@ -200,3 +201,8 @@ class Roster:
         heir = min(current, key=lambda um: (um[1].role != ADMIN, um[1].from_seq, um[0]))
         heir[1].role = OWNER
         return [heir[0]]
+
+
+def is_pair(a: str, b: str, conversation: str) -> bool:
+    """Whether the two are ids, and the members of that direct conversation: its id is a hash of both."""
+    return is_id(a) and is_id(b) and direct_id(a, b) == conversation
