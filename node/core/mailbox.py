@@ -75,9 +75,11 @@ class Session(Struct):
 class Mailbox:
     """One user at home here."""
 
-    def __init__(self, services: Services, user: str) -> None:
+    def __init__(self, services: Services, user: str, term: int = 0) -> None:
         self.sv = services
         self.user = user
+        self.term = term
+        """Since which epoch the slot has been at home here."""
         self.name = ""
         """What the user's own token calls him, as his row says it or is about to; empty: not known here."""
         self.named_at = 0
@@ -377,6 +379,11 @@ class Mailbox:
         """The move is taken back."""
         for frame, edge, _ in self.marks.unfreeze():
             self.on_mark(frame, edge)
+
+    def end(self) -> None:
+        """The user was at home elsewhere for a while, unnoticed here: what was said meanwhile came to none of these sessions (P2)."""
+        for key in list(self.sessions):
+            self._drop(key, "home_lost")
 
     def close(self) -> None:
         """The user is at home elsewhere."""

@@ -421,7 +421,10 @@ class NodeCore:
                 conversation.close()
                 del self.conversations[id_]
         for user, mailbox in list(self.mailboxes.items()):
-            if self.owner_of(user) != self.me:
+            owned = self.owner_of(user) == self.me
+            if not owned or table.terms[slot_of(user)] != mailbox.term:
+                if owned:
+                    mailbox.end()
                 mailbox.close()
                 del self.mailboxes[user]
 
@@ -475,5 +478,5 @@ class NodeCore:
         if mailbox is None:
             if not make or self.owner_of(user) != self.me:
                 return
-            mailbox = self.mailboxes[user] = Mailbox(self, user)
+            mailbox = self.mailboxes[user] = Mailbox(self, user, self.directory.table.terms[slot_of(user)])
         call(mailbox)
