@@ -98,4 +98,4 @@ async def test_a_timer_that_fires_early_has_come_and_does_not_spin(monkeypatch: 
         loop.run(0.01)
     acks = [packet for packet in map(decode, wire.sent) if isinstance(packet, Data)]
     assert [packet.ack for packet in acks] == list(range(1, 51))
-    assert loop.turns <= 220  # for each frame a write after reading it, and one timer, whose write waits for what the sockets have
+    assert loop.turns <= 120  # for each frame a write after reading it, and one timer
