@@ -16,8 +16,8 @@ import aiohttp
 from homing import ids
 
 from tools.errors import UNREACHABLE, USAGE, CommandError
-from tools.layout import Layout, default_data
-from tools.status import where
+from tools.layout import default_data
+from tools.status import nodes_and_key
 
 TIMEOUT_S = 30.0
 """More than a node waits for the user's home."""
@@ -35,13 +35,8 @@ def run(args: argparse.Namespace) -> int:
 
     if not args.user.strip() or not is_device(args.device):
         raise CommandError("--user is an account's name, --device the name of a device in its tokens", USAGE)
-    data = args.data or default_data()
-    try:
-        key = Layout.at(data).ops_key_file.read_text(encoding="ascii").strip()
-    except OSError as error:
-        raise CommandError(f"no operators' key in {data}: {error.strerror} (is this the cluster's data directory?)") from error
-    _, known = where(None, data)
-    done = asyncio.run(revoke((url for name, url in known.items() if name.startswith("node")), key, args.user, args.device))
+    nodes, key = nodes_and_key(args.data or default_data())
+    done = asyncio.run(revoke(nodes.values(), key, args.user, args.device))
     print(json.dumps(done) if args.json else f"{args.device} of {args.user.strip()} is let in no more")
     return 0
 

@@ -64,6 +64,19 @@ def where(url: str | None, data: Path) -> tuple[str, dict[str, str]]:
     return (noted, known) if url is None or url.rstrip("/") == noted else (url, {})
 
 
+def nodes_and_key(data: Path) -> tuple[dict[str, str], str]:
+    """Name → URL of the nodes that `homing up` noted in ``data``, and the operators' key, which their ``/debug`` asks for.
+
+    Raises:
+        CommandError: there is no key.
+    """
+    try:
+        key = Layout.at(data).ops_key_file.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise CommandError(f"no operators' key in {data}: {error.strerror} (is this the cluster's data directory?)") from error
+    return {name: url for name, url in where(None, data)[1].items() if name.startswith("node")}, key
+
+
 async def looks(url: str, known: dict[str, str], interval_s: float) -> AsyncIterator[Status]:
     """One look after the other, each with the rates since the one before."""
     async with session() as http:

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tools.errors import UNREACHABLE, USAGE, CommandError
-from tools.layout import Layout, default_data
-from tools.status import where
+from tools.layout import default_data
+from tools.status import nodes_and_key
 
 SCHEMA = "homing.trace/1"
 TIMEOUT_S = 5.0
@@ -47,13 +47,8 @@ def run(args: argparse.Namespace) -> int:
         ids.parse_message_id(args.message)
     except ValueError as error:
         raise CommandError(f"{error}; it has the form conversation.seq.term", USAGE) from error
-    data = args.data or default_data()
-    try:
-        key = Layout.at(data).ops_key_file.read_text(encoding="ascii").strip()
-    except OSError as error:
-        raise CommandError(f"no operators' key in {data}: {error.strerror} (is this the cluster's data directory?)") from error
-    _, known = where(None, data)
-    steps = asyncio.run(collect({name: url for name, url in known.items() if name.startswith("node")}, args.message, key))
+    nodes, key = nodes_and_key(args.data or default_data())
+    steps = asyncio.run(collect(nodes, args.message, key))
     steps.sort(key=_order)
     if args.json:
         print(json.dumps({"schema": SCHEMA, "message": args.message, "steps": [_plain(step) for step in steps]}, indent=1))
