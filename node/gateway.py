@@ -19,9 +19,10 @@ from homing import protocol as p
 from msgspec import Struct
 
 from node.config import NodeConfig
-from node.core.edge import Identity, entry_of
+from node.core.edge import Identity
 from node.core.effects import CloseClient, Effect, EndNode, EntryToClients, SentToClient, ToClient
 from node.core.node import NodeCore
+from node.core.views import entry_of
 from node.edge.codec import BadFrame, EncodedEntry, decode, encode, message_frame, sent_frame
 from node.edge.limits import RateLimits, SendLimiter, TokenBucket, UserBuckets
 from node.edge.tokens import TokenChecker, TokenError

@@ -18,10 +18,11 @@ from homing import protocol as p
 from directory.client import DirectoryClient
 from directory.config import DirectoryConfig
 from directory.table import Member, Table
-from node.core.edge import Identity, entry_of
+from node.core.edge import Identity
 from node.core.effects import EntryToClients, SentToClient, ToClient
 from node.core.limits import CoreLimits
 from node.core.node import NodeCore
+from node.core.views import entry_of
 from node.edge.codec import EncodedEntry, decode, encode, message_frame, sent_frame
 from router.events import Event, FrameIn, Peer
 from router.limits import MeshLimits

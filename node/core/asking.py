@@ -18,17 +18,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from homing import codes
 from homing import protocol as p
-from homing.ids import DIRECT, GROUP, USER, direct_id, kind_of
 from msgspec import Struct, structs
 
 from node.core.frames import (
     AskedSent,
-    AskEntries,
     AskHead,
-    AskHeads,
-    AskMembers,
     EntriesAnswer,
-    GroupChange,
     HeadAnswer,
     HeadsOut,
     MarkFrom,
@@ -37,8 +32,8 @@ from node.core.frames import (
     MembersAnswer,
     NotHere,
     Refusal,
-    ToConversation,
 )
+from node.core.questions import QUESTIONS, Question, Wrong
 
 if TYPE_CHECKING:
     from node.core.services import Services
@@ -55,7 +50,7 @@ REPEAT_S = 2.5
 """A home that says nothing is asked again after this."""
 RETRY_MS = 500
 
-Question: TypeAlias = ToConversation | GroupChange | AskEntries | AskMembers | AskHead | AskHeads | MarkReport
+Asks: TypeAlias = Question | AskHead | MarkReport
 Answer: TypeAlias = AskedSent | EntriesAnswer | MembersAnswer | HeadAnswer | HeadsOut | MarkStored
 Done: TypeAlias = Callable[[Answer | Refusal], None]
 
@@ -65,7 +60,7 @@ class Asked(Struct):
 
     place: str
     """Whose home answers."""
-    frame: Question
+    frame: Asks
     done: Done
     until: float
     asked: str = ""
@@ -85,37 +80,16 @@ class Asking:
 
     # -------------------------------------------------------------- who asks
 
-    def send(self, user: str, f: p.Send, done: Done) -> None:
-        """Says something, as a session's ``send``."""
-        kind = kind_of(f.to)
-        if kind not in (USER, DIRECT, GROUP):
-            return done(Refusal(0, f.id, codes.INVALID.name, "this id is neither a user's nor a conversation's", field="to"))
-        if f.type.startswith("group."):
-            return done(Refusal(0, f.id, codes.INVALID.name, "types that begin with group. are made by the group operations", field="type"))
-        peer, conversation = _place(user, f.to)
-        self._ask(conversation, ToConversation(conversation, user, 0, f.id, f.type, f.body, f.ts, f.after, peer), done)
-
-    def entries(self, user: str, conversation: str, from_seq: int, to_seq: int | None, limit: int, done: Done) -> None:
-        """A page of history: the newest ``limit`` entries of the range; a user's id is the direct conversation with him."""
-        peer, conversation = _place(user, conversation)
-        self._ask(conversation, AskEntries(conversation, user, 0, "", max(1, from_seq), to_seq, limit, peer), done)
-
-    def members(self, user: str, conversation: str, done: Done) -> None:
-        """Who is in a conversation."""
-        _, conversation = _place(user, conversation)
-        self._ask(conversation, AskMembers(conversation, user, 0, ""), done)
-
-    def change(self, user: str, frame: GroupChange, done: Done) -> None:
-        """A change of a group, as a session's; ``frame`` says everything but who asks from where."""
-        self._ask(frame.conversation, structs.replace(frame, user=user), done)
+    def request(self, user: str, frame: p.ClientFrame, done: Done) -> None:
+        """What a session asks by the same frame."""
+        asked = QUESTIONS[type(frame)](user, 0, frame)
+        if isinstance(asked, Wrong):
+            return done(Refusal(0, "", codes.INVALID.name, asked.message, field=asked.field))
+        self._ask(*asked, done)
 
     def head(self, user: str, conversation: str, done: Done) -> None:
         """The head of one conversation, with the others' marks."""
         self._ask(conversation, AskHead(conversation, user, 0, 2**53), done)
-
-    def heads(self, user: str, before: str, limit: int, done: Done) -> None:
-        """A page of the conversation list, newest first."""
-        self._ask(user, AskHeads(user, 0, "heads", before, limit), done)
 
     def mark(self, user: str, conversation: str, delivered: int, read: int, done: Done) -> None:
         """How far the user got; answered when it is durable. His mailbox takes it as from a device: it tells the others, and repeats it
@@ -126,7 +100,7 @@ class Asking:
             return done(Refusal(0, "", codes.OVERLOADED.name, "the home of this user takes nothing now", retry_after_ms=RETRY_MS))
         self._ask(conversation, MarkReport(conversation, ((user, delivered, read),), urgent=True), done)
 
-    def _ask(self, place: str, frame: Question, done: Done) -> None:
+    def _ask(self, place: str, frame: Asks, done: Done) -> None:
         if len(self.waiting) >= ASKED_MAX:
             return done(_overloaded(frame))
         self.n += 1
@@ -201,21 +175,16 @@ class Asking:
             asked.asked = ""  # the next look asks again
 
 
-def _place(user: str, to: str) -> tuple[str, str]:
-    """The other member, where one is named, and the conversation."""
-    return (to, direct_id(user, to)) if kind_of(to) == USER else ("", to)
-
-
-def _overloaded(frame: Question) -> Refusal:
+def _overloaded(frame: Asks) -> Refusal:
     text = "this node has too many requests without an answer, or the home takes nothing now"
     return Refusal(0, _id_of(frame), codes.OVERLOADED.name, text, retry_after_ms=RETRY_MS)
 
 
-def _id_of(frame: Question) -> str:
+def _id_of(frame: Asks) -> str:
     return "" if isinstance(frame, AskHead | MarkReport) else frame.id
 
 
-def _numbered(frame: Question, n: int) -> Question:
+def _numbered(frame: Asks, n: int) -> Asks:
     if isinstance(frame, MarkReport):
         return frame  # what is stored is told without a number
     return structs.replace(frame, n=n) if isinstance(frame, AskHead) else structs.replace(frame, session=n)

@@ -12,21 +12,16 @@ Laws:
 from __future__ import annotations
 
 from collections import deque
-from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from homing import codes
 from homing import protocol as p
-from homing.ids import DIRECT, GROUP, USER, direct_id, kind_of
 from msgspec import Struct
 
 from node.core.effects import CloseClient, EntryToClients, SentToClient, ToClient
 from node.core.frames import (
     AskCursor,
     AskEntries,
-    AskHeads,
-    AskMembers,
-    AskPerson,
     Attach,
     Attached,
     CursorAnswer,
@@ -34,8 +29,6 @@ from node.core.frames import (
     DropSession,
     EntriesAnswer,
     FanOut,
-    GroupChange,
-    HeadAnswer,
     HeadOut,
     HeadsOut,
     MarkFrom,
@@ -46,26 +39,15 @@ from node.core.frames import (
     Refusal,
     SentOut,
     SyncedOut,
-    ToConversation,
 )
-from storage.store import EntryRow
+from node.core.questions import QUESTIONS, Question, Wrong
+from node.core.views import entry_of, head_of, newest_within_page
 
 if TYPE_CHECKING:
     from node.core.services import Services
 
 RETURN_SPREAD_MS = 500
 """Within this time the sessions whose home is stopped come back."""
-
-PAGE_BYTES_MAX = 256 * 1024
-"""Bodies of one page: several fit into what may wait for a reader on a slow line, so that who reads his history is not taken for one
-who does not read."""
-ESCAPE_BYTES_MAX = 6
-"""What a character of text may become on the wire: ``\\u0000``."""
-
-Asked: TypeAlias = ToConversation | GroupChange | AskEntries | AskMembers | AskHeads | AskPerson
-
-_direct_id = lru_cache(maxsize=16_384)(direct_id)
-"""A pure function of two ids, asked for each message; the busiest pairs of a node fit."""
 
 
 class Identity(Struct, frozen=True):
@@ -81,7 +63,7 @@ class Request(Struct):
 
     place: str
     """The conversation or user at whose home it is answered."""
-    frame: Asked
+    frame: Question
     deadline: float
     asked: str = ""
     """The incarnation that was asked last; empty: it is to be asked again."""
@@ -117,20 +99,9 @@ class Edge:
         self.deadlines: deque[tuple[float, int, str]] = deque()
         self.ask_again_at: float | None = None
         self.client = {
-            p.Send: self._send,
             p.Ack: self._ack,
             p.Read: self._read,
             p.Ping: self._ping,
-            p.Fetch: self._fetch,
-            p.FetchHeads: self._fetch_heads,
-            p.FetchMembers: self._fetch_members,
-            p.FetchPerson: self._fetch_person,
-            p.GroupCreate: self._group_create,
-            p.GroupAdd: self._group_members,
-            p.GroupRemove: self._group_members,
-            p.GroupLeave: self._group_leave,
-            p.GroupRename: self._group_rename,
-            p.GroupRole: self._group_role,
         }
 
     # -------------------------------------------------------------- sessions
@@ -218,19 +189,32 @@ class Edge:
         s = self.sessions.get(session)
         if s is None:
             return
+        ask = QUESTIONS.get(type(frame))
+        if ask is not None:
+            asked = ask(s.who.user, session, frame)
+            if isinstance(asked, Wrong):
+                return self._error(session, codes.INVALID, asked.message, frame.id, asked.field)  # type: ignore[union-attr]  # all have one
+            return self._ask(session, s, *asked)
         handler = self.client.get(type(frame))
         if handler is None:
             return self._error(session, codes.HELLO_TWICE, "hello was said already")
         handler(session, s, frame)  # type: ignore[operator]  # the table pairs each type with its handler
 
-    def _ask(self, session: int, s: EdgeSession, id_: str, place: str, frame: Asked) -> None:
+    def _ask(self, session: int, s: EdgeSession, place: str, frame: Question) -> None:
+        id_ = frame.id
         if id_ not in s.requests and len(s.requests) >= self.sv.limits.requests_per_session_max:
             return self._error(session, codes.OVERLOADED, "too many requests without an answer", id_, retry_ms=500)
+        if type(frame) is AskEntries and id_ not in s.requests and self._pages(s) >= self.sv.limits.fetches_per_session_max:
+            return self._error(session, codes.OVERLOADED, "too many pages under way", id_, retry_ms=200)
         deadline = self.sv.now + self.sv.limits.request_timeout_s
         request = s.requests[id_] = Request(place, frame, deadline)
         self.sv.note("asked", place, 0, id_, f"session {session}")
         self.deadlines.append((deadline, session, id_))
         self._put(session, id_, request)
+
+    @staticmethod
+    def _pages(s: EdgeSession) -> int:
+        return sum(type(request.frame) is AskEntries for request in s.requests.values())
 
     def _put(self, session: int, id_: str, request: Request) -> None:
         owner = request.asked = self.sv.owner_of(request.place)
@@ -244,64 +228,6 @@ class Edge:
     def _end(self, session: int, id_: str) -> Request | None:
         s = self.sessions.get(session)
         return s.requests.pop(id_, None) if s else None
-
-    def _send(self, session: int, s: EdgeSession, f: p.Send) -> None:
-        if f.type in p.GROUP_TYPES or f.type.startswith("group."):
-            return self._error(session, codes.INVALID, "types that begin with group. are made by the group operations", f.id, "type")
-        peer, conversation = "", f.to
-        if kind_of(f.to) == USER:
-            peer, conversation = f.to, _direct_id(s.who.user, f.to)
-        elif kind_of(f.to) not in (DIRECT, GROUP):
-            return self._error(session, codes.INVALID, "this id is neither a user's nor a conversation's", f.id, "to")
-        frame = ToConversation(conversation, s.who.user, session, f.id, f.type, f.body, f.ts, f.after, peer)
-        self._ask(session, s, f.id, conversation, frame)
-
-    def _change(self, session: int, s: EdgeSession, kind: str, f: p.GroupOp, **what: object) -> None:
-        if kind_of(f.conversation) != GROUP:
-            return self._error(session, codes.INVALID, "this is not a group's id", f.id, "conversation")
-        if any(kind_of(user) != USER for user in getattr(f, "members", ())):
-            return self._error(session, codes.INVALID, "members are users", f.id, "members")
-        after = None if isinstance(f, p.GroupCreate) else f.after
-        frame = GroupChange(f.conversation, s.who.user, session, f.id, kind, after=after, **what)  # type: ignore[arg-type]  # by name
-        self._ask(session, s, f.id, f.conversation, frame)
-
-    def _group_create(self, session: int, s: EdgeSession, f: p.GroupCreate) -> None:
-        self._change(session, s, "group.create", f, members=tuple(f.members), title=f.title)
-
-    def _group_members(self, session: int, s: EdgeSession, f: p.GroupAdd | p.GroupRemove) -> None:
-        self._change(session, s, "group.add" if isinstance(f, p.GroupAdd) else "group.remove", f, members=tuple(f.members))
-
-    def _group_leave(self, session: int, s: EdgeSession, f: p.GroupLeave) -> None:
-        self._change(session, s, "group.leave", f)
-
-    def _group_rename(self, session: int, s: EdgeSession, f: p.GroupRename) -> None:
-        self._change(session, s, "group.rename", f, title=f.title)
-
-    def _group_role(self, session: int, s: EdgeSession, f: p.GroupRole) -> None:
-        if kind_of(f.user) != USER:
-            return self._error(session, codes.INVALID, "this is not a user's id", f.id, "user")
-        self._change(session, s, "group.role", f, members=(f.user,), role=f.role)
-
-    def _fetch(self, session: int, s: EdgeSession, f: p.Fetch) -> None:
-        under_way = sum(isinstance(request.frame, AskEntries) for request in s.requests.values())
-        if f.id not in s.requests and under_way >= self.sv.limits.fetches_per_session_max:
-            return self._error(session, codes.OVERLOADED, "too many pages under way", f.id, retry_ms=200)
-        peer, conversation = "", f.conversation
-        if kind_of(conversation) == USER:
-            peer, conversation = conversation, _direct_id(s.who.user, conversation)
-        frame = AskEntries(conversation, s.who.user, session, f.id, max(1, f.from_seq), f.to_seq, f.limit, peer)
-        self._ask(session, s, f.id, conversation, frame)
-
-    def _fetch_person(self, session: int, s: EdgeSession, f: p.FetchPerson) -> None:
-        if kind_of(f.user) != USER:
-            return self._error(session, codes.INVALID, "this is not a user's id", f.id, "user")
-        self._ask(session, s, f.id, f.user, AskPerson(f.user, session, f.id))
-
-    def _fetch_members(self, session: int, s: EdgeSession, f: p.FetchMembers) -> None:
-        self._ask(session, s, f.id, f.conversation, AskMembers(f.conversation, s.who.user, session, f.id))
-
-    def _fetch_heads(self, session: int, s: EdgeSession, f: p.FetchHeads) -> None:
-        self._ask(session, s, f.id, s.who.user, AskHeads(s.who.user, session, f.id, f.before or "", f.limit))
 
     def _ack(self, session: int, s: EdgeSession, f: p.Ack) -> None:
         self._to_home(session, s, MarkFrom(s.who.user, session, f.conversation, f.seq, 0))
@@ -422,7 +348,7 @@ class Edge:
 
     def on_entries(self, frame: EntriesAnswer, owner: str) -> None:
         if self._answered(frame, owner):
-            entries = [entry_of(row) for row in _newest_within_page(frame.rows)]
+            entries = [entry_of(row) for row in newest_within_page(frame.rows)]
             self.sv.emit(ToClient(frame.session, p.Entries(id=frame.id, conversation=frame.conversation, entries=entries, head=frame.head)))
 
     def on_person(self, frame: PersonAnswer, owner: str) -> None:
@@ -450,35 +376,3 @@ class Edge:
             conversation=conversation or None, retry_after_ms=retry_ms or None,
         )  # fmt: skip
         self.sv.emit(ToClient(session, error))
-
-
-def _newest_within_page(rows: tuple[EntryRow, ...]) -> tuple[EntryRow, ...]:
-    """The last rows that make one page; a client asks for the others, as when its ``limit`` cuts the range."""
-    room = PAGE_BYTES_MAX
-    for n, row in enumerate(reversed(rows)):
-        plain = row.body.isascii() and row.body.isprintable()
-        room -= len(row.body) * (1 if plain else ESCAPE_BYTES_MAX)
-        if room < 0 and n:
-            return rows[len(rows) - n :]
-    return rows
-
-
-def entry_of(row: EntryRow) -> p.Entry:
-    """A row as a client sees it."""
-    return p.Entry(
-        conversation=row.conversation, seq=row.seq, message_id=f"{row.conversation}.{row.seq}.{row.term}", sender=row.sender,
-        id=row.client_message_id, type=row.type, body=row.body, ts=row.created_at, ordinal=row.ordinal, sent_ts=row.sent_ts,
-    )  # fmt: skip
-
-
-def head_of(h: HeadAnswer) -> p.Head:
-    """A head as a client sees it. Who is no longer a member does not learn how far others got in what he cannot see (P8)."""
-    marks = [p.Mark(user, min(delivered, h.seq), min(read, h.seq)) for user, delivered, read in h.marks]
-    head = p.Head(
-        conversation=h.conversation, seq=h.seq, ordinal=h.ordinal, last=entry_of(h.last) if h.last else None, delivered=h.delivered,
-        read=h.read, read_ordinal=h.read_ordinal, marks=marks, title=h.title, role=h.role,
-        until_seq=h.until_seq or None,
-    )  # fmt: skip
-    if h.peer:
-        head.peer = h.peer
-    return head

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from homing import codes, ids, rest
 from homing import protocol as p
 
 from node.core.asking import Answer, Asking, Done
-from node.core.edge import entry_of, head_of
-from node.core.frames import AskedSent, EntriesAnswer, GroupChange, HeadAnswer, HeadsOut, MarkStored, MembersAnswer, Refusal
+from node.core.frames import AskedSent, EntriesAnswer, HeadAnswer, HeadsOut, MarkStored, MembersAnswer, Refusal
+from node.core.views import entry_of, head_of
 from node.edge.codec import wrong_field
 from node.edge.tokens import Claims
 from node.gateway import Gateway
@@ -24,6 +24,9 @@ from node.refusal import Refused
 from storage.store import EntryRow
 
 A = TypeVar("A", bound=Answer)
+
+QUERY = "query"
+"""The id of a request whose answer is found by its number alone."""
 
 
 class Chat:
@@ -39,17 +42,19 @@ class Chat:
         """Raises Refused: INVALID, NOT_A_MEMBER, NOT_FOUND, RESYNC, RATE_LIMITED, OVERLOADED, UNAVAILABLE."""
         frame = p.Send(id=m.id, to=m.to, body=m.body, type=m.type, ts=m.ts, after=m.after)
         self._check(who, frame)
-        answer = await self._ask(AskedSent, lambda done: self.asking.send(who.user, frame, done))
+        answer = await self._ask(AskedSent, lambda done: self.asking.request(who.user, frame, done))
         return rest.Sent(entry=entry_of(answer.row))
 
     async def conversations(self, who: Claims, query: rest.ConversationsQuery) -> rest.Conversations:
         """Raises Refused: OVERLOADED, UNAVAILABLE."""
-        answer = await self._ask(HeadsOut, lambda done: self.asking.heads(who.user, query.before, query.limit, done))
+        frame = p.FetchHeads(id=QUERY, before=query.before or None, limit=query.limit)
+        answer = await self._ask(HeadsOut, lambda done: self.asking.request(who.user, frame, done))
         return rest.Conversations(conversations=[head_of(head) for head in answer.heads], more=answer.more or None)
 
     async def members(self, who: Claims, conversation: str) -> rest.Members:
         """Raises Refused: NOT_A_MEMBER, OVERLOADED, UNAVAILABLE."""
-        answer = await self._ask(MembersAnswer, lambda done: self.asking.members(who.user, conversation, done))
+        frame = p.FetchMembers(id=QUERY, conversation=conversation)
+        answer = await self._ask(MembersAnswer, lambda done: self.asking.request(who.user, frame, done))
         return rest.Members(members=[p.MemberInfo(user=user, role=role) for user, role in answer.members], title=answer.title)
 
     async def messages(self, who: Claims, conversation: str, query: rest.MessagesQuery) -> rest.Messages:
@@ -66,18 +71,14 @@ class Chat:
             return await history.below(await history.first_at(query.until), query.limit)
         return await history.below(query.before, query.limit)
 
-    async def change(self, who: Claims, frame: p.GroupOp, kind: str, **what: Any) -> rest.Sent:
-        """Changes a group; ``what`` is what the home's frame says of it.
+    async def change(self, who: Claims, frame: p.GroupOp) -> rest.Sent:
+        """Changes a group.
 
         Raises:
             Refused: INVALID, NOT_A_MEMBER, NOT_FOUND, FORBIDDEN, GROUP_FULL, CONFLICT, RESYNC, RATE_LIMITED, OVERLOADED, UNAVAILABLE.
         """
         self._check(who, frame)
-        after = None if isinstance(frame, p.GroupCreate) else frame.after
-        asked = GroupChange(frame.conversation, who.user, 0, frame.id, kind, after=after, **what)
-        if any(ids.kind_of(user) != ids.USER for user in asked.members):
-            raise Refused(codes.INVALID, "members are users", "members")
-        answer = await self._ask(AskedSent, lambda done: self.asking.change(who.user, asked, done))
+        answer = await self._ask(AskedSent, lambda done: self.asking.request(who.user, frame, done))
         return rest.Sent(entry=entry_of(answer.row))
 
     async def receipts(self, who: Claims, message: ids.MessageId) -> rest.MessageReceipts:
@@ -140,7 +141,8 @@ class Chat:
 
     async def range(self, who: Claims, conversation: str, from_seq: int, to_seq: int | None, limit: int) -> EntriesAnswer:
         """The newest entries of a range; may be cut at its low end."""
-        return await self._ask(EntriesAnswer, lambda done: self.asking.entries(who.user, conversation, from_seq, to_seq, limit, done))
+        frame = p.Fetch(id=QUERY, conversation=conversation, from_seq=from_seq, to_seq=to_seq, limit=limit)
+        return await self._ask(EntriesAnswer, lambda done: self.asking.request(who.user, frame, done))
 
 
 class _History:

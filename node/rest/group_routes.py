@@ -20,30 +20,30 @@ def group_routes(chat: Chat) -> list[Route]:
     async def create(call: Call) -> rest.Sent:
         new = body_of(call, rest.GroupNew)
         frame = p.GroupCreate(id=new.id, conversation=_new_id(call.who.user, new.id), title=new.title, members=new.members)
-        return await chat.change(call.who, frame, "group.create", members=tuple(new.members), title=new.title)
+        return await chat.change(call.who, frame)
 
     async def rename(call: Call) -> rest.Sent:
         change = body_of(call, rest.GroupChange)
         frame = p.GroupRename(id=change.id, conversation=_group(call), title=change.title, after=change.after)
-        return await chat.change(call.who, frame, "group.rename", title=change.title)
+        return await chat.change(call.who, frame)
 
     async def add(call: Call) -> rest.Sent:
         more = body_of(call, rest.GroupMembers)
         frame = p.GroupAdd(id=more.id, conversation=_group(call), members=more.members, after=more.after)
-        return await chat.change(call.who, frame, "group.add", members=tuple(more.members))
+        return await chat.change(call.who, frame)
 
     async def remove(call: Call) -> rest.Sent:
         leave, user = body_of(call, rest.GroupLeave), id_of(call, "user")
         if user == call.who.user:
             left = p.GroupLeave(id=leave.id, conversation=_group(call), after=leave.after)
-            return await chat.change(call.who, left, "group.leave")
+            return await chat.change(call.who, left)
         frame = p.GroupRemove(id=leave.id, conversation=_group(call), members=[user], after=leave.after)
-        return await chat.change(call.who, frame, "group.remove", members=(user,))
+        return await chat.change(call.who, frame)
 
     async def role(call: Call) -> rest.Sent:
         change, user = body_of(call, rest.GroupRole), id_of(call, "user")
         frame = p.GroupRole(id=change.id, conversation=_group(call), user=user, role=change.role, after=change.after)
-        return await chat.change(call.who, frame, "group.role", members=(user,), role=change.role)
+        return await chat.change(call.who, frame)
 
     one, member = "/v1/groups/{group}", "/v1/groups/{group}/members/{user}"
     return [

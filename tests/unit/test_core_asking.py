@@ -40,7 +40,7 @@ class Asker:
         self.answers: list[Any] = []
 
     def send(self, to: str = BOB, kind: str = "text") -> None:
-        self.asking.send(ALICE, p.Send(id="m1", to=to, body="hi", type=kind), self.answers.append)
+        self.asking.request(ALICE, p.Send(id="m1", to=to, body="hi", type=kind), self.answers.append)
 
     def asked(self, to: str = OTHER) -> Any:
         """The one question that was sent since the last look."""
@@ -81,7 +81,7 @@ def test_what_cannot_be_sent_is_refused_and_nobody_is_asked(asker: Asker, to: st
 
 
 def test_a_new_owner_is_asked_and_only_the_present_one_is_heard(asker: Asker) -> None:
-    asker.asking.entries(ALICE, DIRECT, 0, None, 7, asker.answers.append)
+    asker.asking.request(ALICE, p.Fetch(id="", conversation=DIRECT, from_seq=0, limit=7), asker.answers.append)
     frame = asker.asked()
     assert frame == AskEntries(DIRECT, ALICE, frame.session, "", 1, None, 7)
     asker.rig.homes[DIRECT] = ME
@@ -94,7 +94,7 @@ def test_a_new_owner_is_asked_and_only_the_present_one_is_heard(asker: Asker) ->
 
 
 def test_who_met_a_frozen_slot_asks_again_soon_and_a_silent_home_is_asked_now_and_then(asker: Asker) -> None:
-    asker.asking.members(ALICE, DIRECT, asker.answers.append)
+    asker.asking.request(ALICE, p.FetchMembers(id="", conversation=DIRECT), asker.answers.append)
     frame = asker.asked()
     assert isinstance(frame, AskMembers)
     asker.rig.pass_time(asking.ASK_AGAIN_S)
@@ -110,7 +110,7 @@ def test_who_met_a_frozen_slot_asks_again_soon_and_a_silent_home_is_asked_now_an
 
 def test_without_an_owner_it_waits_for_one(asker: Asker) -> None:
     asker.rig.homes[ALICE] = ""
-    asker.asking.heads(ALICE, "", 5, asker.answers.append)
+    asker.asking.request(ALICE, p.FetchHeads(id="heads", limit=5), asker.answers.append)
     assert asker.rig.sent == []
     del asker.rig.homes[ALICE]
     asker.rig.pass_time(asking.ASK_AGAIN_S)

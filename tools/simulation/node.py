@@ -10,11 +10,12 @@ from homing import protocol as p
 from directory.client import DirectoryClient
 from directory.config import DirectoryConfig
 from directory.table import Member
-from node.core.edge import Identity, entry_of
+from node.core.edge import Identity
 from node.core.effects import CloseClient, Effect, EndNode, EntryToClients, SentToClient, ToClient
 from node.core.limits import CoreLimits
 from node.core.node import NodeCore
 from node.core.rules import Rules
+from node.core.views import entry_of
 from node.gateway import close_code
 from router.limits import MeshLimits
 from storage.client import StorageClient

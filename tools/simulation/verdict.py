@@ -7,7 +7,7 @@ from collections import Counter
 from homing import ids
 from homing import protocol as p
 
-from node.core.edge import entry_of
+from node.core.views import entry_of
 from storage.store import EntryRow, IndexRow, ReceiptsRow
 from tools.simulation.checkers import Checkers, Violation
 from tools.simulation.device import SimDevice
