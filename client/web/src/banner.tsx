@@ -3,11 +3,12 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 
-import { connection, storeTrouble, theClient } from "./model";
+import { useModel } from "./model";
 
 const PATIENCE_MS = 700;
 
 export function Banner() {
+  const { connection, storeTrouble, theClient } = useModel();
   const { state, reason, retryAt } = connection.value;
   const now = useSignal(Date.now());
   const isLate = useSignal(false);

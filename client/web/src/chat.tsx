@@ -8,13 +8,14 @@ import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { Banner } from "./banner";
 import { Alert, Back, Down, Send, Tick } from "./icons";
 import { MessageLog } from "./log";
-import { connection, dialog, go, listRevision, membersOf, nameOf, place, progress, say, session, theClient, timeline, titleOf } from "./model";
+import { useModel } from "./model";
 import { Avatar, dayOf, eventText, isText, linked, sameDay, timeOf } from "./text";
 import type { Row, Timeline } from "./timeline";
 
 const CLUSTER_MS = 5 * 60_000;
 
 export function Chat() {
+  const { dialog, go, label, listRevision, membersOf, place, session, theClient, timeline, titleOf } = useModel();
   const at = place.value!;
   const line = timeline.value!;
   void listRevision.value;
@@ -32,7 +33,7 @@ export function Chat() {
   };
   const members = isGroup ? membersOf(conversation) : [];
   return (
-    <section class="chat" aria-label={`Chat with ${title}`}>
+    <section class="chat" aria-label={label(`Chat with ${title}`)}>
       <header class="chat-head">
         <button class="round back" aria-label="Back to the chats" onClick={() => go(null)}><Back /></button>
         <Avatar id={at.peer || state?.peer || conversation} title={title} size="small" />
@@ -84,6 +85,7 @@ interface RowProps {
 }
 
 function MessageRow({ row, before, after, me, isGroup, conversation, divider }: RowProps) {
+  const { nameOf, progress } = useModel();
   const isMine = row.sender === me;
   const startsDay = !before || !sameDay(before.ts, row.ts);
   const isDivider = row.key === divider;
@@ -103,7 +105,7 @@ function MessageRow({ row, before, after, me, isGroup, conversation, divider }: 
           </div>
           {row.kind === "failed" && <Failed row={row} />}
         </div>
-      ) : <p class="event" dir="auto">{eventText(row.sender, row.type, row.body, me)}</p>}
+      ) : <p class="event" dir="auto">{eventText(row.sender, row.type, row.body, me, nameOf)}</p>}
     </>
   );
 }
@@ -113,6 +115,7 @@ function joined(a: Row | undefined, b: Row | undefined): boolean {
 }
 
 function Failed({ row }: { row: Row }) {
+  const { theClient } = useModel();
   return (
     <div class="failed-foot" role="group" aria-label="Not sent">
       <Alert /> <span>Not sent: {row.reason}</span>
@@ -125,6 +128,7 @@ function Failed({ row }: { row: Row }) {
 const DRAFT_MS = 300;
 
 function Composer({ conversation, title }: { conversation: string; title: string }) {
+  const { connection, mayFocus, say, session, theClient } = useModel();
   const text = useSignal(theClient().drafts.get(conversation) ?? "");
   const problem = useSignal("");
   const box = useRef<HTMLTextAreaElement>(null);
@@ -134,7 +138,7 @@ function Composer({ conversation, title }: { conversation: string; title: string
     theClient().setDraft(conversation, text.value);
   };
   useLayoutEffect(() => {
-    if (!matchMedia("(pointer: coarse)").matches) box.current?.focus();
+    if (mayFocus() && !matchMedia("(pointer: coarse)").matches) box.current?.focus();
     grow();
     return () => {
       // The client may be gone: somebody signed out.

@@ -6,13 +6,12 @@ import type { ComponentChildren, TargetedKeyboardEvent } from "preact";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 
 import { Close } from "./icons";
-import { dialog, go, items, membersOf, nameOf, place, session, signOut, theClient } from "./model";
-import { accounts } from "./session";
+import { useModel } from "./model";
 import { Avatar } from "./text";
 import { setTheme, theme, type Theme } from "./theme";
 
 export function Dialogs() {
-  switch (dialog.value) {
+  switch (useModel().dialog.value) {
     case "find": return <Find />;
     case "group": return <NewGroup />;
     case "members": return <Members />;
@@ -23,6 +22,7 @@ export function Dialogs() {
 
 /** A modal dialog of the browser's own: it keeps the focus, gives it back, and closes with Escape. */
 function Modal({ title, children }: { title: string; children: ComponentChildren }) {
+  const { dialog } = useModel();
   const box = useRef<HTMLDialogElement>(null);
   const isOver = useRef(false);
   // In the same turn: what is typed right after the key that opened it must not go elsewhere.
@@ -59,6 +59,7 @@ const HANDLE = /^@?([\p{L}\p{N}._-]{3,32})$/u;
 const LOOK_MS = 250;
 
 function useSearch(query: string): { person: Person | null; contacts: Contact[]; problem: string; isLooking: boolean } {
+  const { accounts } = useModel();
   const person = useSignal<Person | null>(null);
   const contacts = useSignal<Contact[]>([]);
   const problem = useSignal("");
@@ -89,6 +90,8 @@ function useSearch(query: string): { person: Person | null; contacts: Contact[];
 function Picker({ label, placeholder, groups, query, chosen, without = [], under }: {
   label: string; placeholder: string; groups: boolean; query: { value: string }; chosen: (found: Found) => void; without?: Found[]; under?: ComponentChildren;
 }) {
+  const { items, nameOf, session, space, theClient } = useModel();
+  const list = space.idOf("found");
   const at = useSignal(0);
   const { person, contacts, problem, isLooking } = useSearch(query.value);
   const me = session.value!.user;
@@ -118,13 +121,13 @@ function Picker({ label, placeholder, groups, query, chosen, without = [], under
   };
   return (
     <>
-      <input class="picker" autofocus role="combobox" aria-expanded="true" aria-controls="found" aria-autocomplete="list" aria-label={label} placeholder={placeholder}
-        aria-activedescendant={shown[current] ? `found-${current}` : undefined} value={query.value} dir="auto" autocapitalize="none" spellcheck={false}
+      <input class="picker" autofocus role="combobox" aria-expanded="true" aria-controls={list} aria-autocomplete="list" aria-label={label} placeholder={placeholder}
+        aria-activedescendant={shown[current] ? `${list}-${current}` : undefined} value={query.value} dir="auto" autocapitalize="none" spellcheck={false}
         onInput={(event) => { query.value = event.currentTarget.value; at.value = 0; }} onKeyDown={key} />
       {under}
-      <ul class="found" id="found" role="listbox" aria-label="Found">
+      <ul class="found" id={list} role="listbox" aria-label="Found">
         {shown.map((f, i) => (
-          <li key={f.key} id={`found-${i}`} role="option" aria-selected={i === current} onMouseMove={() => (at.value = i)} onClick={() => take(f)}>
+          <li key={f.key} id={`${list}-${i}`} role="option" aria-selected={i === current} onMouseMove={() => (at.value = i)} onClick={() => take(f)}>
             <Avatar id={f.avatar} title={f.title} size="small" /><span class="found-text"><b dir="auto">{f.title}</b>{f.under && <span class="quiet" dir="auto">{f.under}</span>}</span>
           </li>
         ))}
@@ -137,6 +140,7 @@ function Picker({ label, placeholder, groups, query, chosen, without = [], under
 }
 
 function Find() {
+  const { dialog, go } = useModel();
   const query = useSignal("");
   return (
     <Modal title="Find people and chats">
@@ -146,6 +150,7 @@ function Find() {
 }
 
 function NewGroup() {
+  const { dialog, go, theClient } = useModel();
   const query = useSignal("");
   const title = useSignal("");
   const members = useSignal<Found[]>([]);
@@ -181,6 +186,7 @@ function NewGroup() {
 }
 
 function Members() {
+  const { dialog, membersOf, nameOf, place, theClient } = useModel();
   const at = place.value;
   if (!at) return null;
   const leave = (): void => {
@@ -200,6 +206,7 @@ function Members() {
 const THEMES: [Theme, string][] = [["auto", "As the system"], ["light", "Light"], ["dark", "Dark"]];
 
 function MenuDialog() {
+  const { session, signOut, theClient } = useModel();
   const me = session.value!;
   const sure = useSignal(false);
   const waiting = theClient().core.outbox.size;

@@ -5,13 +5,14 @@ import type { TargetedKeyboardEvent } from "preact";
 
 import { Banner } from "./banner";
 import { Alert, Group, Menu, Search, Tick } from "./icons";
-import { dialog, go, items, nameOf, place, progress, session, theClient, type Item } from "./model";
+import { useModel, type Item } from "./model";
 import { Avatar, eventText, shortTime } from "./text";
 import { ids } from "homing-client";
 
 const SHOWN_STEP = 100;
 
 export function Sidebar() {
+  const { dialog, items, label, session, theClient } = useModel();
   const shown = useSignal(SHOWN_STEP);
   const all = items.value;
   const me = session.value!;
@@ -30,7 +31,7 @@ export function Sidebar() {
         <Search /> <span>Find people and chats</span> <kbd aria-hidden="true">Ctrl K</kbd>
       </button>
       <Banner />
-      <nav class="list" aria-label="Chats" onKeyDown={walk}>
+      <nav class="list" aria-label={label("Chats")} onKeyDown={walk}>
         {all.length ? (
           <ul>
             {all.slice(0, shown.value).map((item) => <li key={item.state.id}><ListItem item={item} me={me.user} /></li>)}
@@ -64,6 +65,7 @@ function walk(event: TargetedKeyboardEvent<HTMLElement>): void {
 }
 
 function ListItem({ item, me }: { item: Item; me: string }) {
+  const { go, place } = useModel();
   const { state, title, unread, at } = item;
   const isHere = place.value?.conversation === state.id;
   const label = unread ? `, ${unread} unread` : "";
@@ -82,12 +84,13 @@ function ListItem({ item, me }: { item: Item; me: string }) {
 }
 
 function Preview({ item: { state, draft, waiting }, me }: { item: Item; me: string }) {
+  const { nameOf, place, progress } = useModel();
   const isHere = place.value?.conversation === state.id;
   if (draft && !isHere) return <span class="preview" dir="auto"><em class="draft">Draft:</em> {draft}</span>;
   if (waiting) return <span class="preview" dir="auto">{waiting.failed ? <span class="failed-mark"><Alert /><span class="hidden">Not sent: </span></span> : <Tick state="queued" />} {waiting.body}</span>;
   const last = state.last;
   if (!last) return <span class="preview" />;
-  if ((last.type ?? "text") !== "text") return <span class="preview" dir="auto">{eventText(last.sender, last.type ?? "", last.body ?? "", me)}</span>;
+  if ((last.type ?? "text") !== "text") return <span class="preview" dir="auto">{eventText(last.sender, last.type ?? "", last.body ?? "", me, nameOf)}</span>;
   const isGroup = ids.kindOf(state.id) === ids.GROUP;
   return (
     <span class="preview" dir="auto">

@@ -3,12 +3,15 @@
 import { useSignal } from "@preact/signals";
 import { Problem } from "homing-client";
 
+import { Frame } from "./frame";
 import { Logo } from "./icons";
-import { notice, signedIn } from "./model";
-import { accounts, deviceName } from "./session";
+import { useModel } from "./model";
+import { deviceName } from "./session";
 
 export function SignIn() {
-  const isNew = useSignal(location.hash === "#/register");
+  const { accounts, notice, signedIn, space } = useModel();
+  const isNew = useSignal(space.address.get() === "#/register");
+  const wrongId = space.idOf("wrong");
   const busy = useSignal(false);
   const wrong = useSignal<{ field: string; text: string } | null>(null);
 
@@ -36,10 +39,10 @@ export function SignIn() {
     isNew.value = !isNew.value;
     wrong.value = null;
   };
-  const at = (field: string) => (wrong.value?.field === field ? { "aria-invalid": true, "aria-describedby": "wrong" } : {});
+  const at = (field: string) => (wrong.value?.field === field ? { "aria-invalid": true, "aria-describedby": wrongId } : {});
 
   return (
-    <main class="door">
+    <Frame class="door">
       <div class="door-card">
         <Logo size={56} />
         <h1>{isNew.value ? "Join Homing" : "Welcome back"}</h1>
@@ -60,7 +63,7 @@ export function SignIn() {
             <span>Password {isNew.value && <em>at least 8 characters</em>}</span>
             <input name="password" type="password" required minLength={isNew.value ? 8 : 1} maxLength={256} autocomplete={isNew.value ? "new-password" : "current-password"} {...at("password")} />
           </label>
-          {wrong.value && <p class="wrong" id="wrong" role="alert">{wrong.value.text}</p>}
+          {wrong.value && <p class="wrong" id={wrongId} role="alert">{wrong.value.text}</p>}
           <button class="primary" disabled={busy.value}>{busy.value ? "One moment …" : isNew.value ? "Create account" : "Sign in"}</button>
         </form>
         <p class="quiet">
@@ -68,7 +71,7 @@ export function SignIn() {
           <button class="link" type="button" onClick={turn}>{isNew.value ? "Sign in" : "Create an account"}</button>
         </p>
       </div>
-    </main>
+    </Frame>
   );
 }
 

@@ -2,7 +2,6 @@
 
 import type { ComponentChildren } from "preact";
 
-import { nameOf } from "./model";
 import type { Row } from "./timeline";
 
 const timeFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
@@ -47,7 +46,7 @@ export function linked(body: string): ComponentChildren[] {
 }
 
 /** What a `group.*` entry says, as a sentence. */
-export function eventText(sender: string, type: string, body: string, me: string): string {
+export function eventText(sender: string, type: string, body: string, me: string, nameOf: (user: string) => string): string {
   let said: { title?: string; members?: string[]; role?: string } = {};
   try {
     said = (JSON.parse(body) ?? {}) as typeof said;
