@@ -6,11 +6,12 @@ nothing is stored yet the row waits for the first entry). A request becomes a
 ``Pending`` entry: seq, term, time and ordinal are fixed, its row is written. In seq order, what is stored is *said*: delivered to the homes
 of the members; it is ``Unsettled`` until every other member's home has it in hand, then the sender's home gets ``sent`` and the echo.
 
+Who asks again is known by ``repeats.py``; member rows follow from entries in ``derived.py``.
+
 Laws (checked by ``check``):
     * ``head`` is the last said seq; pending entries are head + 1, head + 2, … without a gap.
     * Nothing is said before its row, and those of all entries before it, are stored and seen unfenced (P1, P3).
     * Nothing is said or repeated while a member's index row is older than the law allows (§4).
-    * ``ids`` holds the client message id of every entry above ``floor``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from msgspec.structs import replace
 
 from node.core import log
 from node.core.claim import Claim
+from node.core.derived import Derived
 from node.core.frames import (
     AskEntries,
     AskHead,
@@ -47,10 +49,11 @@ from node.core.index import IndexLaw
 from node.core.marks import Marks
 from node.core.pages import Pages
 from node.core.receipts import Receipts
+from node.core.repeats import RETRY_MS, Repeats
 from node.core.roster import Denied, Roster, is_pair
 from node.core.services import Services
 from node.core.speech import Speech
-from storage.store import Answer, EntriesRead, EntryRow, LoadLog, LogLoaded, MemberRow, Outcome, ReadEntries
+from storage.store import Answer, EntryRow, LoadLog, LogLoaded, Outcome
 
 LOADING, BARRIER, OPEN, FROZEN, SEALED, CLOSED = "loading", "barrier", "open", "frozen", "sealed", "closed"
 """Frozen: nothing new, marks are still taken and stored at once. Sealed: at rest, and the directory has been told so."""
@@ -59,7 +62,6 @@ Requester: TypeAlias = tuple[str, int, str]
 """Edge incarnation, session, request id."""
 Writing: TypeAlias = ToConversation | GroupChange
 ConversationFrame: TypeAlias = Writing | MarkReport | AskHead | AskEntries | AskMembers | AskPart | DeliverRefused
-RETRY_MS = 200
 RECENT_BODY_CHARS_MAX = 256 * 1024
 """Bodies of a conversation kept in memory, 1 MiB at worst: they fill a screen many times over, and fit into one frame of the mesh."""
 
@@ -83,7 +85,6 @@ class Conversation:
         self.terms: log.Terms = ()
         self.head = 0
         self.next = 1
-        self.floor = 0
         self.created_at = 0
         self.ordinal = 0
         self.pending: deque[Pending] = deque()
@@ -92,7 +93,6 @@ class Conversation:
         """Rows of ``recent`` below this seq are without a body."""
         self.body_chars = 0
         """Characters of the bodies in ``recent``."""
-        self.ids: dict[tuple[str, str], int] = {}
         self.roster = Roster()
         self.marks = Marks()
         self.claim = Claim(self)
@@ -100,13 +100,9 @@ class Conversation:
         self.speech = Speech(self)
         self.receipts = Receipts(self)
         self.pages = Pages(self)
-        self.underived = 0
-        self.regroup: list[EntryRow] = []
-        """Group entries of the last rows: what follows from them is written again once the log row has shown that we may."""
+        self.repeats = Repeats(self)
+        self.derived = Derived(self)
         self.inbox: deque[tuple[ConversationFrame, str]] = deque()
-        self.scanning: list[tuple[Writing, str]] = []
-        self.starting: list[tuple[Writing, str]] = []
-        """Requests to a direct conversation whose member rows are not durable yet."""
         self.used_at = services.now
         self.handlers: dict[type, Callable[..., None]] = {
             ToConversation: self.on_write,
@@ -133,26 +129,23 @@ class Conversation:
         self.next = self.head + 1
         self.roster.load(answer.members)
         self.marks.load(answer.receipts, self.term)
-        for row in run:
-            self.ids[row.sender, row.client_message_id] = row.seq
+        self.repeats.load(run, self.head)
         for row in run[-self.sv.limits.recent_entries :]:
             self.recent[row.seq] = row
-        self.floor = run[0].seq - 1 if run else self.head
         self.bodies_from = self.next
         if run:
             self.created_at, self.ordinal = run[-1].created_at, run[-1].ordinal
-        self.regroup = [row for row in run if row.type.startswith("group.")]
-        for row in self.regroup:
+        self.derived.again = [row for row in run if row.type.startswith("group.")]
+        for row in self.derived.again:
             self.roster.apply(row)
-        self.index.forget(bool(self.regroup))
+        self.index.forget(bool(self.derived.again))
         self.speech.opened_at = self.head
         self.claim.begin(answer)
 
     def open(self) -> None:
         """From now on the conversation answers."""
         self.state = OPEN
-        self._derive(self.regroup)
-        self.regroup = []
+        self.derived.open()
         while self.inbox and self.state == OPEN:
             frame, source = self.inbox.popleft()
             self.handlers[type(frame)](frame, source)
@@ -198,15 +191,15 @@ class Conversation:
 
     def on_write(self, frame: Writing, source: str) -> None:
         """A request that makes an entry: one for each client message id, whatever is repeated (P4)."""
-        seq = self.ids.get((frame.user, frame.id)) if self.sv.rules.dedup else None
+        seq = self.repeats.seq_of(frame)
         if seq is not None:
             return self._repeat(seq, frame, source)
         limits = self.sv.limits
         after = frame.after if frame.after is not None else max(0, self.head - limits.dedup_default_entries)
         if after > self.head:
             return self.refuse(frame, source, codes.INVALID, f"after is {after}, but the conversation ends at {self.head}", "after")
-        if after < self.floor and self.sv.rules.dedup:
-            return self._scan(after, frame, source)
+        if self.repeats.is_unsure(after):
+            return self.repeats.scan(after, frame, source)
         behind = len(self.pending) >= limits.unsaid_entries_max or self.speech.under_way() >= limits.unsettled_entries_max
         if behind or not self.sv.has_room:
             return self.refuse(frame, source, codes.OVERLOADED, "too many entries on their way", retry_after_ms=RETRY_MS)
@@ -253,7 +246,7 @@ class Conversation:
         """The first entries of a direct conversation do not name its members, so both rows are durable before there is any: the request
         waits for them. (Neither member can be anybody else, the id is a hash of both.) False: they are, or this is no such request."""
         pair = {frame.user, frame.peer}
-        if not self.underived:
+        if not self.derived.under_way:
             if not is_pair(frame.user, frame.peer, self.id) or pair <= self.roster.by_user.keys():
                 return False
             if not self.claim.held:
@@ -262,11 +255,11 @@ class Conversation:
             self.roster.start_direct(frame.user, frame.peer)
             self.index.forget(True)
             for user in self.roster.current():
-                self._derived_row(self.roster.row(self.id, user, 0))
-        if len(self.starting) >= self.sv.limits.loading_requests_max:
+                self.derived.write(self.roster.row(self.id, user, 0))
+        if len(self.derived.starting) >= self.sv.limits.loading_requests_max:
             self.refuse(frame, source, codes.OVERLOADED, "this conversation is being opened", retry_after_ms=RETRY_MS)
         else:
-            self.starting.append((frame, source))
+            self.derived.starting.append((frame, source))
         return True
 
     def _new_group(self, frame: GroupChange) -> str:
@@ -288,41 +281,6 @@ class Conversation:
         else:
             self.speech.repeat(seq, request)
 
-    def _scan(self, after: int, frame: Writing, source: str) -> None:
-        """Reads the ids of the log down to ``after``, then handles the request again."""
-        if self.floor - after > self.sv.limits.dedup_scan_entries_max:
-            return self.refuse(frame, source, codes.RESYNC, "fetch what is missing first, then send with a newer after", "after")
-        if len(self.scanning) >= self.sv.limits.loading_requests_max:
-            return self.refuse(frame, source, codes.OVERLOADED, "the log is being read", retry_after_ms=RETRY_MS)
-        self.scanning.append((frame, source))
-        if len(self.scanning) == 1:
-            self._scan_page(after)
-
-    def _scan_page(self, after: int) -> None:
-        self.sv.ask(ReadEntries(self.id, after + 1, self.floor, newest=True, bodies=False), lambda answer: self._on_scanned(after, answer))
-
-    def _on_scanned(self, after: int, answer: Answer) -> None:
-        if self.state == CLOSED:
-            return
-        assert isinstance(answer, EntriesRead)
-        rows = log.counting(answer.entries, self.terms, self.floor)
-        for row in rows:
-            self.ids.setdefault((row.sender, row.client_message_id), row.seq)
-        if answer.cut and answer.entries:
-            self.floor = min(self.floor, answer.entries[0].seq)
-            return self._scan_page(after)
-        self.floor = min(self.floor, after)
-        waiting, self.scanning = self.scanning, []
-        for frame, source in waiting:
-            self.on_frame(frame, source)
-
-    def _trim_ids(self) -> None:
-        """Keeps dedup memory bounded: forgets the oldest ids and says so by a higher floor."""
-        limit = self.sv.limits.ids_max
-        if len(self.ids) > limit * 2:
-            self.floor = max(self.floor, self.head - limit)
-            self.ids = {key: seq for key, seq in self.ids.items() if seq > self.floor}
-
     # -------------------------------------------------------------- the log
 
     def _append(self, frame: Writing, type_: str, body: str, requests: list[Requester]) -> None:
@@ -335,7 +293,7 @@ class Conversation:
         row = EntryRow(self.id, seq, self.term, frame.user, frame.id, type_, body, self.created_at, self.ordinal, sent_ts)
         self.pending.append(Pending(row, requests))
         self.sv.note("appended", self.id, seq, frame.id, f"term {self.term}")
-        self.ids[frame.user, frame.id] = seq
+        self.repeats.ids[frame.user, frame.id] = seq
         if type_.startswith("group."):
             self.roster.apply(row)
             self.index.joined(row)
@@ -364,7 +322,7 @@ class Conversation:
     def say_ready(self) -> None:
         """Says, in seq order, what is stored and led to by the members' index rows."""
         while self.pending and self.pending[0].stored and self.state != CLOSED:
-            if self.underived > self.sv.limits.unsaid_entries_max or not self.index.allows():
+            if self.derived.is_behind or not self.index.allows():
                 return
             pending = self.pending.popleft()
             self.head = pending.row.seq
@@ -381,14 +339,14 @@ class Conversation:
         self.recent[row.seq] = row
         self.body_chars += len(row.body)
         if row.type.startswith("group."):
-            self._derive([row])
+            self.derived.write_for([row])
         if len(self.recent) > self.sv.limits.recent_entries:
             oldest = self.recent.pop(next(iter(self.recent)))
             if oldest.seq >= self.bodies_from:
                 self.body_chars -= len(oldest.body)
         if self.body_chars > RECENT_BODY_CHARS_MAX:
             self._forget_bodies()
-        self._trim_ids()
+        self.repeats.trim()
 
     def _forget_bodies(self) -> None:
         """The oldest bodies go first: storage has them, in pages that fit into a frame of the mesh."""
@@ -398,29 +356,6 @@ class Conversation:
                 self.body_chars -= len(row.body)
                 self.recent[row.seq] = replace(row, body="")
             self.bodies_from += 1
-
-    def _derive(self, rows: list[EntryRow]) -> None:
-        """Writes the member rows that follow from said group entries (again, after an activation)."""
-        latest: dict[str, MemberRow] = {}
-        for row in rows:
-            for member in self.roster.apply(row):
-                latest[member.user] = member
-        for member in latest.values():
-            self._derived_row(member)
-
-    def _derived_row(self, row: MemberRow) -> None:
-        self.underived += 1
-        self.sv.write(row, self._on_derived, None)
-
-    def _on_derived(self, outcome: Outcome, _: None) -> None:
-        if outcome is Outcome.STORED:
-            self.underived -= 1
-            if not self.underived and self.starting:
-                waiting, self.starting = self.starting, []
-                for frame, source in waiting:
-                    self.on_frame(frame, source)
-            if self.pending and self.pending[0].stored:
-                self.say_ready()
 
     # -------------------------------------------------------------- members
 
@@ -444,7 +379,7 @@ class Conversation:
 
     def is_at_rest(self) -> bool:
         """Nothing is pending, unsettled or unstored: the actor can be let go or handed over."""
-        quiet = not self.pending and self.speech.is_at_rest() and not self.scanning and not self.underived and not self.starting
+        quiet = not self.pending and self.speech.is_at_rest() and not self.repeats.scanning and self.derived.is_at_rest
         quiet = quiet and not self.receipts.due
         return self.state in (OPEN, FROZEN, SEALED) and quiet and self.marks.dirty_since is None and self.marks.writing is None
 
@@ -480,7 +415,7 @@ class Conversation:
         self.state = CLOSED
         self.inbox.clear()
         self.pending.clear()
-        self.starting.clear()
+        self.derived.starting.clear()
         self.speech.clear()
 
     def check(self) -> None:

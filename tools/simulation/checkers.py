@@ -298,7 +298,7 @@ class Checkers(Watcher):
                 (len(conversation.recent), limits.recent_entries + 1, "entries in memory"),
                 (len(conversation.inbox), limits.loading_requests_max, "requests that wait for an activation"),
                 (len(conversation.index.waiting), limits.loading_requests_max, "calls that wait for index rows"),
-                (len(conversation.ids), ids_max, "remembered ids"),
+                (len(conversation.repeats.ids), ids_max, "remembered ids"),
             )
             for have, most, what in bounds:
                 if have > most:

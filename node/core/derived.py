@@ -1,0 +1,68 @@
+"""The member rows of one conversation on their way to the store: they follow from entries (``design.md`` §4).
+
+Laws:
+    * A row is written after its entry is stored and its writer seen unfenced, with the entry's seq as timestamp; an activation writes those
+      of its last 64 entries again.
+    * No entry is said more than ``unsaid_entries_max`` ahead of them, so that those 64 reach all that may be missing.
+    * Both rows of a direct conversation are durable before there is an entry: its entries do not name its members.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from storage.store import EntryRow, MemberRow, Outcome
+
+if TYPE_CHECKING:
+    from node.core.conversation import Conversation, Writing
+
+
+class Derived:
+    """What follows from one conversation's entries and is not durable yet."""
+
+    __slots__ = ("again", "cv", "starting", "under_way")
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.cv = conversation
+        self.under_way = 0
+        """Rows that are not confirmed yet."""
+        self.again: list[EntryRow] = []
+        """Entries of the last rows from which something follows: it is written again once the log row has shown that we may."""
+        self.starting: list[tuple[Writing, str]] = []
+        """Requests to a direct conversation whose member rows are not durable yet."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether nothing more may be said until some of the rows are durable."""
+        return self.under_way > self.cv.sv.limits.unsaid_entries_max
+
+    @property
+    def is_at_rest(self) -> bool:
+        return not self.under_way and not self.starting
+
+    def open(self) -> None:
+        """The log row is ours: what an activation found is written again."""
+        again, self.again = self.again, []
+        self.write_for(again)
+
+    def write_for(self, entries: list[EntryRow]) -> None:
+        """Writes the rows that follow from said entries."""
+        latest: dict[str, MemberRow] = {}
+        for entry in entries:
+            for member in self.cv.roster.apply(entry):
+                latest[member.user] = member
+        for member in latest.values():
+            self.write(member)
+
+    def write(self, row: MemberRow) -> None:
+        self.under_way += 1
+        self.cv.sv.write(row, self._on_written, None)
+
+    def _on_written(self, outcome: Outcome, _: None) -> None:
+        if outcome is Outcome.STORED:
+            self.under_way -= 1
+            if not self.under_way and self.starting:
+                waiting, self.starting = self.starting, []
+                for frame, source in waiting:
+                    self.cv.on_frame(frame, source)
+            self.cv.say_ready()
