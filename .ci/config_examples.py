@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-from msgspec import NODEFAULT, Struct
+from msgspec import NODEFAULT, Struct, structs
 from msgspec.structs import FieldInfo
 
 from directory.config import DirectoryConfig
-from node.config import SECTIONS as NODE
+from node.config import Settings
 from router.config import MeshConfig
 from router.process import ProcessConfig
 from storage.config import StorageConfig
@@ -26,7 +26,11 @@ from tools.documents.fields import docs
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMON: dict[str, type[Struct]] = {"process": ProcessConfig, "mesh": MeshConfig, "directory": DirectoryConfig}
-ROLES: dict[str, dict[str, type[Struct]]] = {"directory": COMMON, "storage": {**COMMON, "storage": StorageConfig}, "node": NODE}
+ROLES: dict[str, dict[str, type[Struct]]] = {
+    "directory": COMMON,
+    "storage": {**COMMON, "storage": StorageConfig},
+    "node": {field.name: field.type for field in structs.fields(Settings)},
+}
 PORTS = {"directory": (7400, 7500), "storage": (7499, 7599), "node": (7401, 7501)}
 WIDTH = 118
 

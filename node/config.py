@@ -47,15 +47,16 @@ class NodeConfig(Struct, frozen=True, forbid_unknown_fields=True):
         return [f"{path}.{text}" for holds, text in rules if not holds]
 
 
-SECTIONS: dict[str, type[Struct]] = {
-    "process": ProcessConfig,
-    "mesh": MeshConfig,
-    "directory": DirectoryConfig,
-    "storage_client": ClientConfig,
-    "edge": EdgeLimits,
-    "rates": RateLimits,
-    "tokens": TokensConfig,
-    "accounts": AccountsConfig,
-    "limiters": LimiterConfig,
-    "node": NodeConfig,
-}
+class Settings(Struct, frozen=True):
+    """The sections of the configuration that a node reads."""
+
+    process: ProcessConfig
+    mesh: MeshConfig
+    directory: DirectoryConfig
+    storage_client: ClientConfig
+    edge: EdgeLimits
+    rates: RateLimits
+    tokens: TokensConfig
+    accounts: AccountsConfig
+    limiters: LimiterConfig
+    node: NodeConfig

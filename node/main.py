@@ -10,42 +10,27 @@ import asyncio
 import gc
 import random
 import signal
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import uvloop
 from aiohttp import web
 from homing.codes import CLOSE_RESTART
-from msgspec import Struct
 
 from directory.client import DirectoryClient
-from directory.config import DirectoryConfig
 from directory.table import Member
-from node.accounts.config import AccountsConfig
-from node.config import SECTIONS, NodeConfig
+from node.config import Settings
 from node.core.node import NodeCore
-from node.edge.issuers import TokensConfig
-from node.edge.limits import RateLimits
 from node.edge.picows_edge import PicowsEdge
 from node.edge.tokens import TokenChecker
-from node.edge.websocket import EdgeLimits
 from node.gateway import Gateway
 from node.http import NodeHttp
-from node.rest.limiters import LimiterConfig
-from router import logs
-from router.config import ConfigError, MeshConfig, load, section
+from router import life, logs
+from router.config import ConfigError
 from router.events import Event
-from router.keys import KeyFileError, KeyRing
-from router.keys import load as load_key
-from router.mesh import Mesh
-from router.process import ProcessConfig
 from router.pump import Pump
-from router.zmq_transport import ZmqTransport
 from storage.client import StorageClient
-from storage.config import ClientConfig
 
 if TYPE_CHECKING:
     from node.edge.jwks import KeyFetcher
@@ -53,27 +38,16 @@ if TYPE_CHECKING:
 
 EXIT_ENDED = 75
 """This incarnation is over; start the process again (EX_TEMPFAIL of sysexits.h)."""
-EXIT_CONFIG = 78
-"""The configuration is wrong; starting again does not help (EX_CONFIG)."""
 
 
 class Node:
     """One incarnation of a node, running."""
 
-    def __init__(self, sections: dict[str, object], read_again: Callable[[], Mapping[str, Struct]]) -> None:
+    def __init__(self, settings: Settings, read_again: Callable[[], Settings]) -> None:
         """``read_again`` reads the configuration as it is now."""
         self._read_again = read_again
-        self.process = section(sections, "process", ProcessConfig)  # type: ignore[arg-type]  # dict is invariant
-        self.config = section(sections, "node", NodeConfig)  # type: ignore[arg-type]
-        self.directory_config = section(sections, "directory", DirectoryConfig)  # type: ignore[arg-type]
-        self.mesh_config = section(sections, "mesh", MeshConfig)  # type: ignore[arg-type]
-        self.edge_limits = section(sections, "edge", EdgeLimits)  # type: ignore[arg-type]
-        self.rates = section(sections, "rates", RateLimits)  # type: ignore[arg-type]
-        self.tokens_config = section(sections, "tokens", TokensConfig)  # type: ignore[arg-type]
-        self.accounts_config = section(sections, "accounts", AccountsConfig)  # type: ignore[arg-type]
-        self.limiters_config = section(sections, "limiters", LimiterConfig)  # type: ignore[arg-type]
-        self.storage_config = section(sections, "storage_client", ClientConfig)  # type: ignore[arg-type]
-        self.me = self.process.new_incarnation()
+        self.settings = settings
+        self.me = settings.process.new_incarnation()
         self.log = logs.get("node")
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.stopping = False
@@ -82,46 +56,44 @@ class Node:
     def _build(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        process = self.process
+        settings, process = self.settings, self.settings.process
         url = process.public_url or f"ws://{process.http_host}:{process.http_port}"
-        keys_dir = Path(process.keys_dir)
-        self.mesh = Mesh(self.me, self.mesh_config, now)
-        transport = ZmqTransport(process.endpoint, load_key(keys_dir, process.name), KeyRing(keys_dir), self.mesh_config)
-        member = Member(self.me.incarnation, process.name, "node", self.me.endpoint, url)
-        self.directory = DirectoryClient(member, self.directory_config, int(time.time() * 1_000), now)
+        transport, self.mesh = life.open_mesh(process, self.me, settings.mesh, now)
+        member = Member(self.me.incarnation, process.name, "node", self.mesh.me.endpoint, url)
+        self.directory = DirectoryClient(member, settings.directory, int(time.time() * 1_000), now)
         self.core = NodeCore(
-            self.mesh, StorageClient(self.storage_config), self.directory, self.config.limits, self.directory_config.lease_s, now
+            self.mesh, StorageClient(settings.storage_client), self.directory, settings.node.limits, settings.directory.lease_s, now
         )
         self.core.on_bad_frame = self._on_bad_frame
-        self.pump = Pump(self.mesh, transport, self._on_events, self._tick, self.mesh_config.turn_pace_s)
+        self.pump = Pump(self.mesh, transport, self._on_events, self._tick, settings.mesh.turn_pace_s)
         checker = TokenChecker(Path(process.tokens_dir), process.cluster)
-        self.issuers_keys = self._fetch_keys_for(checker) if self.tokens_config.issuers else None
+        self.issuers_keys = self._fetch_keys_for(checker) if settings.tokens.issuers else None
         self.gateway = Gateway(
-            self.core, checker, self.config, self.rates, loop, self.pump.flush, random.Random().random, self._on_end
+            self.core, checker, settings.node, settings.rates, loop, self.pump.flush, random.Random().random, self._on_end
         )  # fmt: skip
         app = web.Application()
         ops_key = Path(process.ops_key_file).read_bytes().strip() if process.ops_key_file else b""
         self.http = NodeHttp(self.core, self.gateway, checker, self.unready, ops_key)
         self.http.add_to(app)
-        self.door = self._build_door(checker, app) if self.accounts_config.enabled else None
-        self.edge = PicowsEdge(self.gateway, app, self.edge_limits)
+        self.door = self._build_door(checker, app) if settings.accounts.enabled else None
+        self.edge = PicowsEdge(self.gateway, app, settings.edge)
         self.edge.sweeper.on_silent = self.gateway.on_silent
 
     def _fetch_keys_for(self, checker: TokenChecker) -> KeyFetcher:
         from node.edge.jwks import KeyFetcher
 
-        fetcher = KeyFetcher(self.tokens_config, checker.forget)
+        fetcher = KeyFetcher(self.settings.tokens, checker.forget)
         checker.issuers = fetcher.issuers
         return fetcher
 
     def _build_door(self, checker: TokenChecker, app: web.Application) -> Door:
         from node.rest.door import Clocks, Door, Keys  # what no accounts need is not loaded
 
-        process, loop = self.process, asyncio.get_running_loop()
+        settings, loop = self.settings, asyncio.get_running_loop()
         clocks = Clocks(loop.time, lambda: self.directory.time_ms(loop.time()), lambda: self.directory.joined)
-        keys = Keys(Path(process.tokens_dir), process.cluster)
-        origins = self.edge_limits.origins
-        door = Door(self.accounts_config, self.limiters_config, keys, checker, clocks, origins, self.http.revoked, self.gateway)
+        keys = Keys(Path(settings.process.tokens_dir), settings.process.cluster)
+        origins = settings.edge.origins
+        door = Door(settings.accounts, settings.limiters, keys, checker, clocks, origins, self.http.revoked, self.gateway)
         self.http.before_revoke = door.end_renewals
         door.add_to(app, self.http.ops.registry)
         return door
@@ -170,15 +142,13 @@ class Node:
     async def run(self) -> int:
         """Serves until told to stop or until the incarnation has ended; returns the exit code."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop_soon)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         now = loop.time()
-        for name, endpoint in self.directory_config.endpoints().items():
+        for name, endpoint in self.settings.directory.endpoints().items():
             self.mesh.connect(name, endpoint, now)
         await self.pump.start()
-        port = await self.edge.start(self.process.http_host, self.process.http_port)
-        self.log.info("started", port=port, endpoint=self.me.endpoint)
+        port = await self.edge.start(self.settings.process.http_host, self.settings.process.http_port)
+        self.log.info("started", port=port, endpoint=self.mesh.me.endpoint)
         if self.issuers_keys is not None:
             self.issuers_keys.start()
         if self.door is not None:
@@ -204,14 +174,15 @@ class Node:
     def _reload(self) -> None:
         """SIGHUP: takes the limiters from the configuration as it is now; the rest needs a new start."""
         try:
-            limiters = section(self._read_again(), "limiters", LimiterConfig)
+            limiters = self._read_again().limiters
         except ConfigError as error:
             self.log.error("limiters_not_reloaded", reason=str(error))
             return
         changed = self.door.server.limiters.configure(limiters) if self.door is not None else []
         self.log.info("limiters_reloaded", changed=changed)
 
-    def _stop_soon(self) -> None:
+    def stop(self) -> None:
+        """Told to end, by a signal; told twice, at once."""
         if self.stopping:
             return self._finish(0)
         self.stopping = True
@@ -220,7 +191,7 @@ class Node:
     async def _stop(self) -> None:
         """Brings everything to rest, tells the directory, lets the clients go (P6)."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + self.config.stop_s
+        until = loop.time() + self.settings.node.stop_s
         self.log.info("stopping", sessions=self.edge.connections())
         self.gateway.send_all_away()
         self.core.drain(loop.time())
@@ -244,21 +215,17 @@ def _spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def main(config: Path, name: str | None = None) -> int:
-    """Runs a node from its configuration file; returns the exit code."""
-    try:
-        overrides = {"process": {"name": name}} if name else {}
-        sections = load(config, SECTIONS, overrides)
-        process = section(sections, "process", ProcessConfig)
-        logs.configure(process.name, level=process.log_level)
+def main(config: Path | None, name: str | None) -> int:
+    """Runs until the incarnation ends, or SIGTERM or SIGINT ends it; returns the exit code.
 
-        async def run() -> int:
-            _spare_the_collector()
-            node = Node(dict(sections), lambda: load(config, SECTIONS, overrides))
-            logs.identify(process.name, node.me.incarnation)
-            return await node.run()
+    Raises:
+        ConfigError: the configuration is wrong.
+        KeyFileError: there is no usable key.
+    """
+    settings = life.read_settings(Settings, config, name)
 
-        return uvloop.run(run())
-    except (ConfigError, KeyFileError) as error:
-        print(error, file=sys.stderr)
-        return EXIT_CONFIG
+    def start() -> Node:
+        _spare_the_collector()
+        return Node(settings, lambda: life.read_settings(Settings, config, name))
+
+    return life.run(settings.process, start)

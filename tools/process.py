@@ -9,7 +9,7 @@ from typing import Protocol, cast
 
 from router.config import ConfigError
 from router.keys import KeyFileError
-from tools.errors import CommandError
+from tools.errors import MISCONFIGURED, CommandError
 
 
 class Main(Protocol):
@@ -28,5 +28,7 @@ def run(args: argparse.Namespace) -> int:
     module = cast(Main, importlib.import_module(f"{args.command}.main"))
     try:
         return module.main(args.config, args.name)
-    except (ConfigError, KeyFileError, OSError) as error:
+    except (ConfigError, KeyFileError) as error:
+        raise CommandError(str(error), MISCONFIGURED) from error
+    except OSError as error:
         raise CommandError(str(error)) from error

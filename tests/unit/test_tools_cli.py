@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -79,3 +80,11 @@ def test_the_command_line_itself_imports_none_of_the_heavy_libraries() -> None:
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("homing ")
+
+
+@pytest.mark.parametrize("role", ["node", "directory", "storage"])
+def test_a_wrong_configuration_ends_with_78_and_the_key_at_fault(role: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "wrong.toml"
+    config.write_text('[process]\nname = "x-1"\n[mesh]\nwindow_frames = "many"\n')
+    assert cli.main([role, "--config", str(config)]) == 78
+    assert "mesh.window_frames" in capsys.readouterr().err

@@ -15,13 +15,12 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from directory.main import Settings as DirectorySettings
-from node.config import SECTIONS, NodeConfig
+from node.config import NodeConfig
+from node.config import Settings as NodeSettings
 from node.edge.tokens import TokenChecker
-from router.config import load, section
 from router.keys import allow_list
 from router.keys import load as load_key
 from router.life import read_settings
-from router.process import ProcessConfig
 from storage.main import Settings as StorageSettings
 from tools.configure import Value, prepare, to_toml
 from tools.layout import Layout
@@ -37,7 +36,7 @@ def _sections(settings: Struct) -> dict[str, Struct]:
 READERS: dict[str, Callable[[Path], dict[str, Struct]]] = {
     "directory": lambda path: _sections(read_settings(DirectorySettings, path, None)),
     "storage": lambda path: _sections(read_settings(StorageSettings, path, None)),
-    "node": lambda path: load(path, SECTIONS),
+    "node": lambda path: _sections(read_settings(NodeSettings, path, None)),
 }
 
 
@@ -54,7 +53,7 @@ def test_every_process_can_read_its_configuration_and_its_key(layout: Layout) ->
     assert names == {part.name for part in layout.parts()}
     directory = read_settings(DirectorySettings, layout.config_file("directory-1"), None)
     storage = read_settings(StorageSettings, layout.config_file("storage-1"), None)
-    node = section(load(layout.config_file("node-2"), SECTIONS), "process", ProcessConfig)
+    node = read_settings(NodeSettings, layout.config_file("node-2"), None).process
     assert directory.directory.expected_nodes == 2
     assert storage.storage.path == str(layout.store_dir / "homing.db")
     assert (node.name, node.http_port, node.endpoint) == ("node-2", 7402, "tcp://127.0.0.1:7502")
@@ -65,7 +64,7 @@ def test_every_process_can_read_its_configuration_and_its_key(layout: Layout) ->
 
 def test_a_node_with_that_configuration_accepts_the_tokens_that_are_issued(layout: Layout) -> None:
     prepare(layout)
-    node = section(load(layout.config_file("node-1"), SECTIONS), "process", ProcessConfig)
+    node = read_settings(NodeSettings, layout.config_file("node-1"), None).process
     token = issue(layout.data, "alice", "phone", 60)
     assert TokenChecker(Path(node.tokens_dir), node.cluster).check(token, 0).device == "phone"
 
@@ -107,4 +106,4 @@ def test_what_is_written_reads_back(section: dict[str, Value]) -> None:
 
 def test_the_node_has_defaults_for_everything_that_up_does_not_say(layout: Layout) -> None:
     prepare(layout)
-    assert section(load(layout.config_file("node-1"), SECTIONS), "node", NodeConfig) == NodeConfig()
+    assert read_settings(NodeSettings, layout.config_file("node-1"), None).node == NodeConfig()
