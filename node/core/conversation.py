@@ -53,7 +53,7 @@ from node.core.repeats import RETRY_MS, Repeats
 from node.core.roster import Denied, Roster, is_pair
 from node.core.services import Services
 from node.core.speech import Speech
-from storage.store import Answer, EntryRow, LoadLog, LogLoaded, Outcome
+from storage.store import Answer, EntryRow, LoadLog, LogLoaded, MemberRow, Outcome
 
 LOADING, BARRIER, OPEN, FROZEN, SEALED, CLOSED = "loading", "barrier", "open", "frozen", "sealed", "closed"
 """Frozen: nothing new, marks are still taken and stored at once. Sealed: at rest, and the directory has been told so."""
@@ -71,6 +71,8 @@ class Pending(Struct):
 
     row: EntryRow
     requests: list[Requester]
+    members: list[MemberRow]
+    """What follows from it, see ``derived.py``."""
     stored: bool = False
 
 
@@ -135,10 +137,7 @@ class Conversation:
         self.bodies_from = self.next
         if run:
             self.created_at, self.ordinal = run[-1].created_at, run[-1].ordinal
-        self.derived.again = [row for row in run if row.type.startswith("group.")]
-        for row in self.derived.again:
-            self.roster.apply(row)
-        self.index.forget(bool(self.derived.again))
+        self.index.forget(self.derived.load(run))
         self.speech.opened_at = self.head
         self.claim.begin(answer)
 
@@ -291,11 +290,11 @@ class Conversation:
             self.ordinal += 1
         sent_ts = frame.sent_ts if isinstance(frame, ToConversation) else 0
         row = EntryRow(self.id, seq, self.term, frame.user, frame.id, type_, body, self.created_at, self.ordinal, sent_ts)
-        self.pending.append(Pending(row, requests))
+        is_change = type_.startswith("group.")
+        self.pending.append(Pending(row, requests, self.roster.apply(row) if is_change else []))
         self.sv.note("appended", self.id, seq, frame.id, f"term {self.term}")
         self.repeats.ids[frame.user, frame.id] = seq
-        if type_.startswith("group."):
-            self.roster.apply(row)
+        if is_change:
             self.index.joined(row)
         self.sv.write(row, self._on_stored, seq)
         self.index.prepare()
@@ -327,6 +326,8 @@ class Conversation:
             pending = self.pending.popleft()
             self.head = pending.row.seq
             self._remember(pending.row)
+            if pending.members:
+                self.derived.said(pending.members)
             self.speech.say(pending.row, pending.requests)
 
     def _say_out_of_order(self, place: int) -> None:
@@ -338,8 +339,6 @@ class Conversation:
     def _remember(self, row: EntryRow) -> None:
         self.recent[row.seq] = row
         self.body_chars += len(row.body)
-        if row.type.startswith("group."):
-            self.derived.write_for([row])
         if len(self.recent) > self.sv.limits.recent_entries:
             oldest = self.recent.pop(next(iter(self.recent)))
             if oldest.seq >= self.bodies_from:

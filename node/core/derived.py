@@ -1,6 +1,7 @@
 """The member rows of one conversation on their way to the store: they follow from entries (``design.md`` §4).
 
 Laws:
+    * A row says what held at its entry, not what was asked for since: that may never be stored.
     * A row is written after its entry is stored and its writer seen unfenced, with the entry's seq as timestamp; an activation writes those
       of its last 64 entries again.
     * No entry is said more than ``unsaid_entries_max`` ahead of them, so that those 64 reach all that may be missing.
@@ -26,8 +27,8 @@ class Derived:
         self.cv = conversation
         self.under_way = 0
         """Rows that are not confirmed yet."""
-        self.again: list[EntryRow] = []
-        """Entries of the last rows from which something follows: it is written again once the log row has shown that we may."""
+        self.again: dict[str, MemberRow] = {}
+        """What follows from the entries that an activation read: it is written again once the log row has shown that we may."""
         self.starting: list[tuple[Writing, str]] = []
         """Requests to a direct conversation whose member rows are not durable yet."""
 
@@ -40,19 +41,25 @@ class Derived:
     def is_at_rest(self) -> bool:
         return not self.under_way and not self.starting
 
+    def load(self, run: list[EntryRow]) -> bool:
+        """Takes the counting entries in that an activation read; whether any of them changed the members."""
+        changes = [row for row in run if row.type.startswith("group.")]
+        for entry in changes:
+            for row in self.cv.roster.apply(entry):
+                self.again[row.user] = row
+        return bool(changes)
+
     def open(self) -> None:
         """The log row is ours: what an activation found is written again."""
-        again, self.again = self.again, []
-        self.write_for(again)
+        again, self.again = self.again, {}
+        for row in again.values():
+            self.write(row)
 
-    def write_for(self, entries: list[EntryRow]) -> None:
-        """Writes the rows that follow from said entries."""
-        latest: dict[str, MemberRow] = {}
-        for entry in entries:
-            for member in self.cv.roster.apply(entry):
-                latest[member.user] = member
-        for member in latest.values():
-            self.write(member)
+    def said(self, rows: list[MemberRow]) -> None:
+        """The entry from which the rows follow is said."""
+        self.cv.roster.changed += 1  # who has left with it is out of the routes from now on
+        for row in rows:
+            self.write(row)
 
     def write(self, row: MemberRow) -> None:
         self.under_way += 1
