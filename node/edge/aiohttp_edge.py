@@ -12,13 +12,13 @@ import ssl
 from itertools import count
 
 from aiohttp import WSMsgType, web
-from homing.codes import CLOSE_TRY_LATER, CLOSE_UNSUPPORTED
+from homing.codes import CLOSE_NORMAL, CLOSE_PROTOCOL, CLOSE_TRY_LATER, CLOSE_UNSUPPORTED
 from homing.protocol import MSGPACK_SUBPROTOCOL
 
 from node.edge.http import head_of
 from node.edge.sweep import Sweeper
 from node.edge.upgrade import SUBPROTOCOLS, WS_PATH, Refused, negotiate
-from node.edge.websocket import CLOSE_ABNORMAL, CLOSE_GOING_AWAY, CLOSE_INTERNAL, Connection, EdgeLimits, Handler
+from node.edge.websocket import CLOSE_ABNORMAL, CLOSE_GOING_AWAY, CLOSE_INTERNAL, Connection, EdgeLimits, Handler, is_close_code
 
 log = logging.getLogger("homing.edge")
 _ids = count(1)
@@ -93,6 +93,11 @@ class AiohttpConnection:
                         continue
                     self._head = _BINARY_HEAD if binary else _TEXT_HEAD
                 handler.on_message(self, message.data if binary else message.data.encode())
+            elif kind is WSMsgType.CLOSE and not self._closing:
+                # aiohttp's own answer is always 1000, and it takes 1006 and 5000 for codes that may be sent.
+                good = not message.data or is_close_code(message.data)
+                await socket.close(code=(message.data or CLOSE_NORMAL) if good else CLOSE_PROTOCOL, drain=False)
+                return socket.close_code or CLOSE_ABNORMAL
             elif kind in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
                 return self._code if self._closing else (socket.close_code or CLOSE_ABNORMAL)
 
@@ -148,7 +153,11 @@ class AiohttpEdge:
         if len(self.sweeper) >= self.limits.connections_max:
             return web.Response(status=503, text="too many connections\n", headers={"Retry-After": "5"})
         socket = web.WebSocketResponse(
-            timeout=self.limits.close_timeout_s, compress=False, max_msg_size=self.limits.frame_bytes_max, protocols=SUBPROTOCOLS
+            timeout=self.limits.close_timeout_s,
+            autoclose=False,
+            compress=False,
+            max_msg_size=self.limits.frame_bytes_max,
+            protocols=SUBPROTOCOLS,
         )
         await socket.prepare(request)
         assert request.transport is not None

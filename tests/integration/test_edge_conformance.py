@@ -1,4 +1,4 @@
-"""The echo server's WebSocket edge against RFC 6455, case by case, in the order of Autobahn's groups 1 to 7, 9 and 10.
+"""The echo server's WebSocket edge against RFC 6455, beyond the cases of Autobahn (``test_autobahn.py``), in the order of its groups.
 
 A case sends frames and names everything that must come back. ``chopped`` sends the same bytes one at a time: no answer may depend on how
 TCP cuts them.
@@ -64,21 +64,13 @@ def octets(data: bytes) -> tuple[bytes, ...]:
     return tuple(data[n : n + 1] for n in range(len(data)))
 
 
-SIZES = (0, 1, 125, 126, 127, 128, 65_535, 65_536)
+SIZES = (1, 2, 124, 129, 65_534)
 GROUP_1 = [Case(f"text of {n}", (frame(TEXT, b"*" * n),), (text(b"*" * n),)) for n in SIZES]
 GROUP_1 += [Case(f"binary of {n}", (frame(BINARY, b"\xfe" * n),), (binary(b"\xfe" * n),)) for n in SIZES]
 
 GROUP_2 = [
-    Case("ping", (frame(PING),), (pong(),)),
-    Case("ping with text", (frame(PING, b"Hello, world!"),), (pong(b"Hello, world!"),)),
     Case("ping with bytes that are no text", (frame(PING, b"\x00\xff\xfe\xfd"),), (pong(b"\x00\xff\xfe\xfd"),)),
-    Case("ping of 125", (frame(PING, b"\xfe" * 125),), (pong(b"\xfe" * 125),)),
-    Case("ping of 126", (frame(PING, b"\xfe" * 126),), (), 1002),
     Case("pong of 126", (frame(PONG, b"\xfe" * 126),), (), 1002),
-    Case("unsolicited pong", (frame(PONG),)),
-    Case("unsolicited pong with payload", (frame(PONG, b"x"),)),
-    Case("unsolicited pong, then ping", (frame(PONG, b"x"), frame(PING, b"y")), (pong(b"y"),)),
-    Case("ten pings", tuple(frame(PING, b"%d" % n) for n in range(10)), tuple(pong(b"%d" % n) for n in range(10))),
 ]
 
 HI = frame(TEXT, b"hi")
@@ -99,32 +91,16 @@ GROUP_4 = [
 
 A, B, C, D = b"fragment1", b"fragment2", b"fragment3", b"fragment4"
 GROUP_5 = [
-    Case("fragmented ping", (frame(PING, A, fin=False), frame(CONT, B)), (), 1002),
-    Case("fragmented pong", (frame(PONG, A, fin=False), frame(CONT, B)), (), 1002),
     Case("fragmented close", (frame(CLOSE, b"\x03\xe8", fin=False),), (), 1002),
-    Case("text in two fragments", fragments(TEXT, A, B), (text(A + B),)),
     Case("binary in three fragments", fragments(BINARY, A, B, C), (binary(A + B + C),)),
     Case("two fragmented messages", fragments(TEXT, A, B) + fragments(TEXT, C, D), (text(A + B), text(C + D))),
     Case("text, then binary, then text", (HI, frame(BINARY, A), HI), (text(b"hi"), binary(A), text(b"hi"))),
-    Case("a ping between fragments", (frame(TEXT, A, fin=False), frame(PING, b"p"), frame(CONT, B)), (pong(b"p"), text(A + B))),
     Case("a pong between fragments", (frame(TEXT, A, fin=False), frame(PONG, b"p"), frame(CONT, B)), (text(A + B),)),
-    Case(
-        "pings between five fragments",
-        (frame(TEXT, A, fin=False), frame(CONT, B, fin=False), frame(PING, b"1"), frame(CONT, C, fin=False), frame(CONT, D, fin=False),
-         frame(PING, b"2"), frame(CONT, b"5")),
-        (pong(b"1"), pong(b"2"), text(A + B + C + D + b"5")),
-    ),
-    Case("final continuation of nothing", (frame(CONT, A), HI), (), 1002),
-    Case("continuation of nothing", (frame(CONT, A, fin=False), HI), (), 1002),
     Case("continuation after a whole message", (HI, frame(CONT, A)), (text(b"hi"),), 1002),
-    Case("continuation after a fragmented message", (*fragments(TEXT, A, B), frame(CONT, C, fin=False), HI), (text(A + B),), 1002),
-    Case("a text inside a text", (frame(TEXT, A, fin=False), frame(TEXT, B)), (), 1002),
     Case("a binary inside a text", (frame(TEXT, A, fin=False), frame(BINARY, B, fin=False)), (), 1002),
     Case("a text inside a binary", (frame(BINARY, A, fin=False), frame(TEXT, B)), (), 1002),
     Case("an unmasked frame", (frame(TEXT, A, masked=False),), (), 1002),
     Case("an unmasked close", (frame(CLOSE, b"\x03\xe8", masked=False),), (), 1002),
-    Case("empty fragments", fragments(TEXT, b"", b"", b""), (text(b""),)),
-    Case("empty fragments around text", fragments(TEXT, b"", A, b""), (text(A),)),
     Case("a short length in 16 bits", (frame(TEXT, A, length=b"\x7e\x00\x09"),), (), 1002),
     Case("a short length in 64 bits", (frame(TEXT, A, length=b"\x7f" + bytes(7) + b"\x09"),), (), 1002),
     Case("a length with the highest bit", (frame(TEXT, A, length=b"\x7f\x80" + bytes(6) + b"\x09"),), (), 1002),
@@ -154,25 +130,15 @@ GROUP_6 += [
 ]
 # Fail fast: the message is never finished, yet the error must come.
 UNFINISHED = [
-    Case("an invalid fragment ends it at once", (frame(TEXT, KOSME, fin=False), frame(CONT, b"\xf4\x90\x80\x80", fin=False)), (), 1007),
     Case("an invalid first octet of a character", (frame(TEXT, KOSME + b"\xf4", fin=False), frame(CONT, b"\x90", fin=False)), (), 1007),
     Case("a header that announces too much", (frame(TEXT, b"", length=b"\x7f" + (LIMIT + 1).to_bytes(8, "big")),), (), 1009),
     Case("a header that announces 2^62", (frame(BINARY, b"", length=b"\x7f" + (2**62).to_bytes(8, "big")),), (), 1009),
 ]
 
-CODES = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999)
-BAD_CODES = (0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535)
+CODES = (1012, 1013, 1014, 3001, 4001)
+BAD_CODES = (1, 1015, 5001, 65_534)
 GROUP_7 = [
-    Case("a message, then close", (HI, BYE), (text(b"hi"),)),
-    Case("two closes", (BYE, BYE)),
-    Case("a ping after close is not answered", (BYE, frame(PING))),
-    Case("a message after close is not answered", (BYE, HI)),
-    Case("close inside a fragmented message", (frame(TEXT, A, fin=False), BYE, frame(CONT, B))),
-    Case("close without a code", (frame(CLOSE),)),
-    Case("close with one byte", (frame(CLOSE, b"\x03"),), (), 1002),
     Case("close with a reason", (close_frame(1000, "Grüße".encode()),)),
-    Case("close with the longest reason", (close_frame(1000, b"*" * 123),)),
-    Case("close with a reason too long", (close_frame(1000, b"*" * 124),), (), 1002),
     Case("close with a reason that is no text", (close_frame(1000, b"\xce\xba\xed\xa0\x80"),), (), 1007),
 ]
 GROUP_7 += [Case(f"close code {code}", (close_frame(code),), (), code) for code in CODES]
@@ -190,9 +156,7 @@ GROUP_9 = [
     ),
     Case("a thousand messages at once", (HI,) * 1000, (text(b"hi"),) * 1000),
 ]
-GROUP_10 = [Case("1,300-byte fragments", fragments(TEXT, *(b"*" * 1300 for _ in range(50)), b"*" * 536), (text(b"*" * 65_536),))]
-
-CASES = GROUP_1 + GROUP_2 + GROUP_3 + GROUP_4 + GROUP_5 + GROUP_6 + GROUP_7 + GROUP_9 + GROUP_10
+CASES = GROUP_1 + GROUP_2 + GROUP_3 + GROUP_4 + GROUP_5 + GROUP_6 + GROUP_7 + GROUP_9
 SHORT = [case for case in CASES if sum(map(len, case.send)) < 300]
 
 
