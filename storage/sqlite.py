@@ -194,7 +194,7 @@ class SqliteStore:
         return LogLoaded(
             schema.log_row(conversation, *log) if log else None,
             entries,
-            [schema.member_row(conversation, *member) for member in members],
+            [schema.member_row(conversation, member) for member in members],
             schema.receipts_row(conversation, *receipts) if receipts else None,
         )
 

@@ -44,6 +44,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE users ADD COLUMN name TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE users ADD COLUMN named_at INTEGER NOT NULL DEFAULT 0",
     ),
+    ("ALTER TABLE members ADD COLUMN blocks INTEGER NOT NULL DEFAULT 0",),
 )
 """In order; the n-th takes a file from version n to n + 1. Never changed once released."""
 
@@ -126,7 +127,7 @@ def _log(row: LogRow) -> Params:
 
 
 def _member(row: MemberRow) -> Params:
-    return key(row.conversation), key(row.user), row.seq, row.role, row.from_seq, row.until_seq, row.title
+    return key(row.conversation), key(row.user), row.seq, row.role, row.from_seq, row.until_seq, row.title, row.blocks
 
 
 def _receipts(row: ReceiptsRow) -> Params:
@@ -149,8 +150,9 @@ def _cell(row: CellRow) -> Params:
 _ENTRY = "INSERT INTO log_entries VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"
 _LOG = """INSERT INTO logs VALUES (?,?,?) ON CONFLICT DO UPDATE SET term = excluded.term, terms = excluded.terms
     WHERE excluded.term > logs.term"""
-_MEMBER = """INSERT INTO members VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET seq = excluded.seq, role = excluded.role,
-    from_seq = excluded.from_seq, until_seq = excluded.until_seq, title = excluded.title WHERE excluded.seq > members.seq"""
+_MEMBER = """INSERT INTO members VALUES (?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET seq = excluded.seq, role = excluded.role,
+    from_seq = excluded.from_seq, until_seq = excluded.until_seq, title = excluded.title, blocks = excluded.blocks
+    WHERE excluded.seq > members.seq"""
 _RECEIPTS = """INSERT INTO receipts VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET term = excluded.term, count = excluded.count,
     marks = excluded.marks WHERE (excluded.term, excluded.count) > (receipts.term, receipts.count)"""
 _INDEX = """INSERT INTO sync_index VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET active_at = max(active_at, excluded.active_at),
@@ -196,7 +198,7 @@ SELECT_ACTIVATION = (
 )
 DESCENDING, ASCENDING = " ORDER BY seq DESC, term DESC", " ORDER BY seq, term"
 SELECT_LOG = "SELECT terms FROM logs WHERE conversation = ?"
-SELECT_MEMBERS = "SELECT user, seq, role, from_seq, until_seq, title FROM members WHERE conversation = ? ORDER BY user"
+SELECT_MEMBERS = "SELECT user, seq, role, from_seq, until_seq, title, blocks FROM members WHERE conversation = ? ORDER BY user"
 SELECT_RECEIPTS = "SELECT term, count, marks FROM receipts WHERE conversation = ?"
 SELECT_INDEX = "SELECT conversation, active_at, receipts_at, always FROM sync_index WHERE user = ? ORDER BY conversation"
 SELECT_USER = "SELECT last_seen, revoked, name, named_at FROM users WHERE user = ?"
@@ -217,8 +219,12 @@ def log_row(conversation: str, terms: bytes) -> LogRow:
     return LogRow(conversation, _unpack_pairs(terms))
 
 
-def member_row(conversation: str, user: bytes | str, seq: int, role: str, from_seq: int, until_seq: int, title: str) -> MemberRow:
-    return MemberRow(conversation, text(user), seq, role, from_seq, until_seq, title)
+MemberColumns: TypeAlias = tuple[bytes | str, int, str, int, int, str, int]
+
+
+def member_row(conversation: str, columns: MemberColumns) -> MemberRow:
+    user, seq, role, from_seq, until_seq, title, blocks = columns
+    return MemberRow(conversation, text(user), seq, role, from_seq, until_seq, title, bool(blocks))
 
 
 def receipts_row(conversation: str, term: int, count: int, marks: bytes) -> ReceiptsRow:

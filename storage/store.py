@@ -81,6 +81,8 @@ class MemberRow(_Row, tag=3, frozen=True):
     until_seq: Number
     """The first seq that the member may not see any more; 0 while he is one."""
     title: str = ""
+    blocks: bool = False
+    """Of a direct conversation: this member has blocked the other one."""
 
 
 class ReceiptsRow(_Row, tag=4, frozen=True):

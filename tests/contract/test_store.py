@@ -123,7 +123,7 @@ def test_an_empty_store_answers_every_query_with_nothing(backend: Backend) -> No
 
 
 def test_every_row_comes_back_as_it_was_written(store: Store) -> None:
-    member = MemberRow(CONV, BOB, 3, "admin", 3, 0, "Bob — строит ☃")
+    member = MemberRow(CONV, BOB, 3, "admin", 3, 0, "Bob — строит ☃", True)
     log, receipts = LogRow(CONV, ((1, 1), (4, 7))), ReceiptsRow(CONV, 4, 2, ((ALICE, 3, 2, 1), (BOB, 2, 1, 0)))
     rows = IndexRow(ALICE, CONV, 10, 20, True), IndexRow(ALICE, OTHER, 1)
     user = UserRow(ALICE, 99, (("phone", 5), ("tablet", 6)), "Аля ☃", 98)
@@ -176,6 +176,7 @@ def test_of_two_versions_the_one_with_the_higher_timestamp_stays(store: Store, t
         (ReceiptsRow(CONV, 1, 900, ((BOB, 9, 9, 9),)), ReceiptsRow(CONV, 2, 1, ((BOB, 8, 8, 8),))),
         (ReceiptsRow(OTHER, 2, 1, ()), ReceiptsRow(OTHER, 2, 2, ((BOB, 1, 1, 1),))),
         (CellRow(2, (A, B)), CellRow(3, (A,))),
+        (MemberRow(OTHER, ALICE, 4, "member", 1, 0, "", True), MemberRow(OTHER, ALICE, 5, "member", 1, 0)),
     ]
     order = [pair[::-1] if backwards else pair for pair in pairs]
     rounds = [[row for pair in order for row in pair]] if together else [[pair[i] for pair in order] for i in (0, 1)]
@@ -184,6 +185,7 @@ def test_of_two_versions_the_one_with_the_higher_timestamp_stays(store: Store, t
     loaded = load(store)
     assert [loaded.log, loaded.members, loaded.receipts] == [pairs[0][1], [pairs[1][1]], pairs[2][1]]
     assert load(store, OTHER).receipts == pairs[3][1]
+    assert load(store, OTHER).members == [pairs[5][1]]
     assert store.read(LoadCell()) == CellLoaded(CellRow(3, (A,)))
 
 
@@ -409,7 +411,7 @@ rows_ = st.one_of(
     st.builds(lambda c, s, t, g: entry(s, t, f"{c}{s}{t}", c, "group.x" if (s + t) % 3 == 0 else "text"), conversations, few, few, few),
     # One value per key and timestamp: what is in the row follows from its key and its timestamp.
     st.builds(lambda c, n: LogRow(c, _terms(list(range(n + 1)))), conversations, few),
-    st.builds(lambda c, u, s: MemberRow(c, u, s, "member" if s % 2 else "", s, s * 2, str(s)), conversations, users, few),
+    st.builds(lambda c, u, s: MemberRow(c, u, s, "member" if s % 2 else "", s, s * 2, str(s), s % 3 == 0), conversations, users, few),
     st.builds(lambda c, t, n: ReceiptsRow(c, t, n, ((ALICE, t, n, t),)), conversations, few, few),
     st.builds(IndexRow, users, conversations, few, few, st.booleans()),
     st.builds(

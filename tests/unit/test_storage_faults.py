@@ -25,7 +25,10 @@ from storage.store import (
     EntryRow,
     IndexRow,
     LoadCell,
+    LoadLog,
     LoadUser,
+    LogLoaded,
+    MemberRow,
     Outcome,
     ReadEntries,
     UserLoaded,
@@ -269,6 +272,23 @@ def test_a_file_of_version_1_keeps_its_users_and_takes_names(tmp_path: Path) -> 
     store.close()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
+
+
+def test_a_file_of_version_2_keeps_its_members_and_takes_blocks(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    conversation, user = "01" * 16, "02" * 16
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in (*MIGRATIONS[0], *MIGRATIONS[1]):
+            connection.execute(statement)
+        connection.execute("INSERT INTO members VALUES (?, ?, 0, 'member', 1, 0, '')", (b"\x01" * 16, b"\x02" * 16))
+        connection.execute("PRAGMA user_version = 2")
+        connection.commit()
+    store = SqliteStore(path)
+    assert store.read(LoadLog(conversation)) == LogLoaded(None, [], [MemberRow(conversation, user, 0, "member", 1, 0)], None)
+    blocks = MemberRow(conversation, user, 4, "member", 1, 0, "", True)
+    store.commit([Write(ME, blocks)])
+    assert store.read(LoadLog(conversation)) == LogLoaded(None, [], [blocks], None)
+    store.close()
 
 
 # ---------------------------------------------------------------- other failures
