@@ -7,6 +7,7 @@ from msgspec import Struct, field
 from directory.config import DirectoryConfig
 from node.accounts.config import AccountsConfig
 from node.core.limits import CoreLimits
+from node.demo.config import DemoConfig
 from node.edge.issuers import TokensConfig
 from node.edge.limits import RateLimits
 from node.edge.websocket import EdgeLimits
@@ -59,4 +60,5 @@ class Settings(Struct, frozen=True):
     tokens: TokensConfig
     accounts: AccountsConfig
     limiters: LimiterConfig
+    demo: DemoConfig
     node: NodeConfig

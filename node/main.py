@@ -76,6 +76,8 @@ class Node:
         self.http = NodeHttp(self.core, self.gateway, checker, self.unready, ops_key)
         self.http.add_to(app)
         self.door = self._build_door(checker, app) if settings.accounts.enabled else None
+        if settings.demo.directory:
+            self._build_demo(app)
         self.edge = PicowsEdge(self.gateway, app, settings.edge)
         self.edge.sweeper.on_silent = self.gateway.on_silent
 
@@ -97,6 +99,16 @@ class Node:
         self.http.before_revoke = door.end_renewals
         door.add_to(app, self.http.ops.registry)
         return door
+
+    def _build_demo(self, app: web.Application) -> None:
+        from node.demo.door import DemoDoor
+
+        settings = self.settings
+        if wrong := settings.demo.relations(settings.process.http_host, settings.accounts.enabled):
+            raise ConfigError("\n".join(["configuration is wrong:", *(f"  {text}" for text in wrong)]))
+        assert self.door is not None, "relations() wants accounts"
+        DemoDoor(Path(settings.demo.directory), self.door.accounts, self.door.server.limiters, asyncio.get_running_loop().time).add_to(app)
+        self.http.web.add_page_to(app, "/demo")
 
     # -------------------------------------------------------------- the pump calls
 

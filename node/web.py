@@ -81,6 +81,12 @@ class WebClient:
         for path in self.files:
             app.router.add_get(path, self._serve)
 
+    def add_page_to(self, app: web.Application, path: str) -> None:
+        """Serves the page under another path as well; its script looks at that."""
+        if "/" in self.files:
+            self.files[path] = self.files["/"]
+            app.router.add_get(path, self._serve)
+
     async def _serve(self, request: web.Request) -> web.Response:
         file = self.files[request.path]
         if file.etag in request.headers.get(hdrs.IF_NONE_MATCH, ""):

@@ -31,6 +31,7 @@ COMMANDS = (
     Command("token", "tools.token", "issue a token with which a person signs in"),
     Command("revoke", "tools.revoke", "let a device of somebody in no more, and end its sessions"),
     Command("keys", "tools.keys", "make, list and rotate the keys of processes and of tokens"),
+    Command("demo", "tools.demo", "print a fresh link to the demo: two people side by side in a browser"),
     Command("chat", "tools.chat", "chat from the terminal"),
     Command("replay", "tools.replay.command", "play an exported chat over a running cluster and compare the histories"),
     Command("trace", "tools.trace", "tell one message's story across processes"),

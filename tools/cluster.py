@@ -14,12 +14,13 @@ from collections.abc import Coroutine
 
 from router import logs
 from tools.configure import prepare
+from tools.demo import link
 from tools.errors import INTERRUPTED, CommandError
 from tools.layout import PORTS_LAST, Layout, Part
 from tools.ports import holder, taken
 from tools.processes import Process, command_line, running
 from tools.readiness import Readiness
-from tools.report import SCHEMA, Reporter, guide
+from tools.report import SCHEMA, Demo, Reporter, guide
 from tools.rotation import rotate, tail
 from tools.supervisor import Event, Supervisor, Watched
 
@@ -49,6 +50,7 @@ class Cluster:
         self.stop_asked = asyncio.Event()
         self.failure = ""
         self.was_ready = False
+        self.all_ready = asyncio.Event()
         self.began_at = 0.0
         self.log = logs.get()
 
@@ -76,7 +78,7 @@ class Cluster:
         return 0 if clean else INTERRUPTED
 
     async def _run(self, found: dict[str, int]) -> bool:
-        work: list[Coroutine[None, None, None]] = [self.readiness.watch(), self._give_news(), self._rotate()]
+        work: list[Coroutine[None, None, None]] = [self.readiness.watch(), self._give_news(), self._welcome(), self._rotate()]
         tasks = [asyncio.ensure_future(coroutine) for coroutine in work]
         stop = asyncio.ensure_future(self.stop_asked.wait())
         try:
@@ -182,10 +184,33 @@ class Cluster:
         self.out.object("ready", name=name, pid=self.supervisor.pids.get(name))
         if not self.readiness.reasons and not self.was_ready:
             self.was_ready = True
-            for line in ("", *guide(self.layout, asyncio.get_running_loop().time() - self.began_at)):
-                self.out.line(line)
+            self.all_ready.set()
             self.out.object("cluster_ready", **self._state())
         self._write_state()
+
+    async def _welcome(self) -> None:
+        """Once all is ready: makes the demo, if there is to be one, and says where everything is and what to do now."""
+        await self.all_ready.wait()
+        seconds = asyncio.get_running_loop().time() - self.began_at
+        demo = await self._demo() if self.layout.has_demo else None
+        for line in ("", *guide(self.layout, seconds, demo)):
+            self.out.line(line)
+        await asyncio.Event().wait()
+
+    async def _demo(self) -> Demo | None:
+        """None, and a line that says why: it cannot be had now. The cluster is there all the same."""
+        from tools.demo_chat import DemoFailed, make  # nothing that a cluster without a demo needs
+
+        url = next(part.url for part in self.parts.values() if part.role == "node")
+        try:
+            people = await make(self.layout.demo_dir, url)
+            demo = Demo(link(self.layout, url), people.people[0].handle, people.people[1].handle)
+        except (DemoFailed, CommandError, OSError) as error:
+            self.log.warning("no_demo", reason=str(error))
+            self.out.line(f"  no demo this time: {error}")
+            return None
+        self.out.object("demo", **demo._asdict())
+        return demo
 
     async def _give_news(self) -> None:
         """Until the cluster is ready, says now and then what is missing; gives up when that takes too long."""
@@ -230,6 +255,7 @@ class Cluster:
             "data": str(self.layout.data),
             "url": self.layout.directory.url,
             "base_port": self.layout.base_port,
+            "demo": self.layout.has_demo,
             "ready": not self.readiness.reasons,
             "processes": [
                 {"name": p.name, "role": p.role, "pid": pids.get(p.name), "url": p.url, "endpoint": p.endpoint} for p in self.parts.values()

@@ -55,6 +55,8 @@ def sections(layout: Layout, part: Part) -> Sections:
     if part.role == "node":
         made["process"]["ops_key_file"] = str(layout.ops_key_file)
         made["accounts"] = {"enabled": True, "database": f"sqlite:///{layout.store_dir / 'accounts.db'}"}
+        if layout.has_demo:
+            made["demo"] = {"directory": str(layout.demo_dir)}
     if part.role == "directory":
         directory |= {"database": f"sqlite:///{layout.store_dir / 'directory.db'}", "expected_nodes": layout.nodes}
     if part.role == "storage":

@@ -11,7 +11,7 @@ Files, under the data directory:
     config/NAME.toml   what each process was started with
     keys/curve         CURVE keys of the processes                keys/tokens   keys that sign tokens
     keys/cluster       the cluster's own name                     keys/ops.key  what `homing trace` shows the nodes
-    store/             the SQLite files
+    store/             the SQLite files                           demo/         the demo's people and links, if there is one
     logs/NAME.log      what each process logs (see rotation.py)
     run/up.lock        held by the `homing up` that runs here     run/up.json   its processes: pids, URLs
 """
@@ -57,11 +57,13 @@ class Layout:
         data: the data directory, absolute.
         base_port: the directory's HTTP port; the others follow from it.
         nodes: how many nodes, 1 to 98.
+        has_demo: whether the nodes offer the demo.
     """
 
     data: Path
     base_port: int
     nodes: int
+    has_demo: bool = False
 
     def parts(self) -> list[Part]:
         """All processes, in the order in which they are shown."""
@@ -72,6 +74,10 @@ class Layout:
     @property
     def directory(self) -> Part:
         return self.parts()[0]
+
+    @property
+    def demo_dir(self) -> Path:
+        return self.data / "demo"
 
     @property
     def config_dir(self) -> Path:
@@ -135,7 +141,8 @@ class Layout:
             OSError: they cannot be made.
         """
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for directory in (self.config_dir, self.keys_dir, self.logs_dir, self.store_dir, self.run_dir):
+        directories = [self.config_dir, self.keys_dir, self.logs_dir, self.store_dir, self.run_dir]
+        for directory in [*directories, self.demo_dir] if self.has_demo else directories:
             directory.mkdir(mode=0o700, exist_ok=True)
         if not self.ops_key_file.exists():
             with open(os.open(self.ops_key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as key:

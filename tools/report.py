@@ -8,11 +8,20 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from tools.cli import COMMANDS, exists
 from tools.layout import Layout, default_data
 
 SCHEMA = "homing.up/1"
+
+
+class Demo(NamedTuple):
+    """What there is to say of the demo: its link, and the handles of its two people."""
+
+    link: str
+    left: str
+    right: str
 
 
 class Reporter:
@@ -42,12 +51,14 @@ def command_path() -> str:
     return relative if not relative.startswith("..") else str(script)
 
 
-def guide(layout: Layout, seconds: float) -> list[str]:
+def guide(layout: Layout, seconds: float, demo: Demo | None = None) -> list[str]:
     """What is printed once the cluster is ready: where everything is and what to do now."""
     offered = {command.name for command in COMMANDS if exists(command)}
     homing, extra = command_path(), options(layout)
     nodes = [part for part in layout.parts() if part.role == "node"]
     lines = [f"Homing is ready after {seconds:.1f} s.", ""]
+    if demo is not None:
+        lines += [f"  {demo.link}", ""]
     lines.append(f"  {'directory':<12}{layout.directory.url}   (who is where: {layout.directory.url}/v1/cluster)")
     lines += [f"  {node.name:<12}ws://{node.url.removeprefix('http://')}/v1/ws" for node in nodes]
     beside = f"; {nodes[1].url}/ beside it is a place for somebody else" if len(nodes) > 1 else ""

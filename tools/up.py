@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nodes", type=int, default=3, metavar="N", help=f"how many nodes, 1 to {NODES_MAX} (3)")
     parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="where all data lies ($HOMING_DATA, or data/)")
     parser.add_argument("--base-port", type=int, default=BASE_PORT, metavar="P", help=ports)
+    parser.add_argument("--demo", action="store_true", help="make a demo: two people in a browser, side by side, and print its link")
     parser.add_argument(
         "--json", action="store_true", help="one JSON object per event on standard output, lines for people on standard error"
     )
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(f"--nodes must be 1 to {NODES_MAX}", USAGE)
     if not 1 <= args.base_port <= BASE_PORT_MAX:
         raise CommandError(f"--base-port must be 1 to {BASE_PORT_MAX}", USAGE)
-    layout = Layout((args.data or default_data()).resolve(), args.base_port, args.nodes)
+    layout = Layout((args.data or default_data()).resolve(), args.base_port, args.nodes, args.demo)
     try:
         layout.make()
         with only_one(layout):
