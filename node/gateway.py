@@ -12,7 +12,7 @@ Laws:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, get_args
 
 from homing import codes
 from homing import protocol as p
@@ -34,7 +34,7 @@ CLOSE_CODES = {
     codes.HELLO_TIMEOUT.name: codes.CLOSE_HELLO_TIMEOUT,
     codes.SESSION_REPLACED.name: codes.CLOSE_POLICY,
 }
-MAKES_ENTRY = frozenset({p.Send, p.GroupCreate, p.GroupAdd, p.GroupRemove, p.GroupLeave, p.GroupRename, p.GroupRole})
+MAKES_ENTRY = frozenset({p.Send, *get_args(p.GroupOp), *get_args(p.BlockOp)})
 
 
 def close_code(code: codes.Code) -> int:

@@ -47,6 +47,7 @@ HELLO_FIRST = Code(1010, "hello_first")
 CONFLICT = Code(1011, "conflict")
 UNSUPPORTED_TYPE = Code(1012, "unsupported_type")
 WRONG_CREDENTIALS = Code(1013, "wrong_credentials")
+BLOCKED = Code(1014, "blocked")
 
 OVERLOADED = Code(2001, "overloaded")
 UNAVAILABLE = Code(2002, "unavailable")

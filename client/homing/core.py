@@ -12,8 +12,7 @@ A shell (`homing.client`, or a simulator) opens sockets, hands over frames and t
 
 A shell that stores entries does so between the frames and their `flush`: an ack then never says more than the disk holds.
 
-Laws:
-    * A queued request goes out under the same id and `after` until it is answered (P4); only a `resync` gives it a newer `after`.
+Law:
     * A new cursor is in force at once, because the heads that it covers are part of the state: a missing range stays known as missing.
 """
 
@@ -22,9 +21,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
-import msgspec
-
-from homing import codes, ids
+from homing import codes
 from homing.effects import (
     Answered,
     Close,
@@ -32,19 +29,16 @@ from homing.effects import (
     CursorChanged,
     Effect,
     Refused,
-    Stored,
     Transmit,
 )
 from homing.limits import DEFAULTS, Limits
 from homing.log import Log
-from homing.outbox import Outbox
 from homing.protocol import (
     HAVE_MAX,
     Entries,
     Entry,
     Error,
     Fetch,
-    GroupCreate,
     HeadChanged,
     Heads,
     Hello,
@@ -62,10 +56,10 @@ from homing.protocol import (
 )
 from homing.questions import Question, Questions
 from homing.receipts import Marks
-from homing.requests import RequestInvalid, validate
-from homing.resync import Resync
+from homing.requesting import Requesting, conversation_with, target_of
+from homing.requests import validate
 from homing.session import Session
-from homing.state import Changes, CoreState, Dirty, MarkState, OutboxItem, Request
+from homing.state import Changes, CoreState, Dirty, MarkState, Request
 
 _NO_STATE = CoreState()
 
@@ -98,10 +92,9 @@ class ClientCore:
         self._track_changes = track_changes
         self.session = Session(limits, random, addresses)
         self.marks = Marks(state.marks, state.conversations, self._dirty, limits)
-        for item in state.outbox:
-            item.attempts = max(1, item.attempts)  # it may have gone out and not been noted
-        self.outbox = Outbox(limits, state.outbox)
-        self._resync = Resync(limits, self.outbox)
+        self._requesting = Requesting(limits, state.outbox, self._dirty)
+        self.outbox = self._requesting.outbox
+        self._resync = self._requesting.resync
         self._log = Log(state.conversations, self.marks, limits, self._dirty, state.touches, self._met)
         self._log.user = self.user
         self._catchup = self._log.catchup
@@ -167,8 +160,7 @@ class ClientCore:
         if not self.session.welcomed:
             return []
         effects: list[Effect] = []
-        for item in self.outbox.due(now):
-            effects.append(Transmit(item.frame))
+        self._requesting.flush(now, effects)
         self._questions.flush(now, effects)
         self._log.flush(now, effects)
         self._resync.flush(now, effects)
@@ -197,26 +189,16 @@ class ClientCore:
         """Queues a message or a group operation; see `send`."""
         validate(frame)
         conversation = self.conversation_of(frame)
-        if not isinstance(frame, GroupCreate):
-            state = self.conversations.get(conversation)
-            # The entry will lie above whatever head is known now; 0 is always true.
-            frame = msgspec.structs.replace(frame, after=state.head if state else 0)
-        self.outbox.add(OutboxItem(frame, conversation))
-        self._dirty.outbox[frame.id] = None
-        if isinstance(frame, Send) and frame.to != conversation:
-            self._log.tail(conversation).state.peer = frame.to
+        self._requesting.add(frame, conversation, self.conversations.get(conversation))
+        target = target_of(frame)
+        if target != conversation:
+            self._log.tail(conversation).state.peer = target
             self._dirty.conversations.add(conversation)
         return []
 
     def conversation_of(self, frame: Request) -> str:
         """The conversation that a request goes to."""
-        if not isinstance(frame, Send):
-            return frame.conversation
-        if ids.kind_of(frame.to) != ids.USER:
-            return frame.to
-        if not self.user:
-            raise RequestInvalid("the own user is not known before the first welcome")
-        return ids.direct_id(self.user, frame.to)
+        return conversation_with(self.user, target_of(frame))
 
     def read(self, conversation: str, seq: int, now: float, ordinal: int | None = None) -> list[Effect]:
         """The user has seen everything up to `seq` (and its `ordinal`, if the caller knows it)."""
@@ -227,11 +209,7 @@ class ClientCore:
 
     def withdraw(self, id_: str) -> bool:
         """Takes back a request that could not be made safe; False: it went out already."""
-        item = self.outbox.get(id_)
-        if item is None or item.attempts:
-            return False
-        self._answered(id_)
-        return True
+        return self._requesting.withdraw(id_)
 
     def fetch_history(self, id_: str, conversation: str, before: int, limit: int, now: float) -> list[Effect]:
         """Asks for the newest `limit` entries below `before`: `Answered` with `Entries`, or `Refused`."""
@@ -295,8 +273,7 @@ class ClientCore:
 
     def check(self) -> None:
         """Asserts the invariants; tests call it after every step."""
-        self.outbox.check()
-        self._resync.check()
+        self._requesting.check()
         self._questions.check()
         self._log.check()
         assert self.session.state != "live" or (self.session.welcomed and self._synced)
@@ -341,7 +318,7 @@ class ClientCore:
         """After anything that may have ended the session: what was under way is not any more."""
         if not self.session.welcomed:
             self._synced = False
-            for part in (self._catchup, self._resync, self._questions, self.outbox):
+            for part in (self._catchup, self._questions, self._requesting):
                 part.lost()
         return effects
 
@@ -365,9 +342,9 @@ class ClientCore:
     def _on_complaint(self, f: Error, action: str, now: float) -> list[Effect]:
         """Of what has no id: marks name their conversation, a ping nothing."""
         if action == "retry" and f.conversation is not None:
-            self.marks.put_off(f.conversation, now + self._retry_s(f, 0), self.conversations)
+            self.marks.put_off(f.conversation, now + self._requesting.retry_s(f, 0), self.conversations)
         elif f.code == codes.RATE_LIMITED.number:
-            self.session.ping_again(now + self._retry_s(f, 0))
+            self.session.ping_again(now + self._requesting.retry_s(f, 0))
         else:
             return [Refused("", f)]
         return []
@@ -377,44 +354,16 @@ class ClientCore:
             if action == "fix":
                 self._questions.close(id_)
                 return [Refused(id_, f)]
-            self._questions.again(id_, now + self._retry_s(f, 0))
+            self._questions.again(id_, now + self._requesting.retry_s(f, 0))
         elif id_ in self._catchup:
             if action == "fix":
                 return self._catchup.refused(id_)
-            self._catchup.again(id_, now + self._retry_s(f, 0))
+            self._catchup.again(id_, now + self._requesting.retry_s(f, 0))
         elif id_ in self._resync:
-            if action == "fix":
-                return self._give_up(self._resync.refused(), f)
-            self._resync.again(now + self._retry_s(f, 0))
+            return self._requesting.page_refused(f, action, now)
         elif item := self.outbox.get(id_):
-            return self._request_refused(item, f, action, now)
+            return self._requesting.refused(item, f, action, now)
         return []
-
-    def _request_refused(self, item: OutboxItem, f: Error, action: str, now: float) -> list[Effect]:
-        if action == "retry":
-            self.outbox.postpone(item.id, now + self._retry_s(f, item.attempts))
-        elif action == "sync" and not isinstance(item.frame, GroupCreate):
-            if item.seen is not None:
-                self._answered(item.id)
-                return [Stored(item.id, item.seen)]
-            self._resync.start(item, now)
-        else:
-            return self._give_up(item.id, f)
-        return []
-
-    def _give_up(self, id_: str, error: Error) -> list[Effect]:
-        self._answered(id_)
-        return [Refused(id_, error)]
-
-    def _answered(self, id_: str) -> bool:
-        self._resync.drop(id_)
-        self._dirty.outbox[id_] = None
-        return self.outbox.pop(id_) is not None
-
-    def _retry_s(self, f: Error, attempts: int) -> float:
-        if f.retry_after_ms is not None:
-            return f.retry_after_ms / 1000
-        return min(self.limits.retry_max_s, self.limits.retry_s * 2.0 ** min(attempts, 10))
 
     # ------------------------------------------------------------ frames: entries, heads, marks
 
@@ -422,26 +371,16 @@ class ClientCore:
         return self._log.take(f.entry, now)
 
     def _on_sent(self, f: Sent, now: float) -> list[Effect]:
-        effects: list[Effect] = [Stored(f.id, f.entry)] if f.id in self.outbox and self._answered(f.id) else []
-        return effects + self._log.take(f.entry, now)
+        return self._requesting.sent(f) + self._log.take(f.entry, now)
 
     def _met(self, entry: Entry) -> None:
-        """Remembers where a request's entry lies; the request itself waits for `sent`, which says that all members have it."""
-        if entry.sender == self.user and (item := self.outbox.get(entry.id)) and item.conversation == entry.conversation:
-            item.seen = entry
-            self._dirty.outbox[item.id] = None
+        self._requesting.met(entry, self.user)
 
     def _on_entries(self, f: Entries, now: float) -> list[Effect]:
         if f.id in self._catchup:
             return self._log.page(f, now)
         if f.id in self._resync:
-            request, own, too_far = self._resync.page(f, self.user)
-            self._dirty.outbox[request] = None
-            if own is not None:
-                self._answered(request)
-                return [Stored(request, own)]
-            error = Error(code=codes.RESYNC.number, name=codes.RESYNC.name, message="too old to be sent again safely", id=request)
-            return self._give_up(request, error) if too_far else []
+            return self._requesting.page(f, self.user)
         if not self._questions.close(f.id):
             return []
         state = self.conversations.get(f.conversation)

@@ -4,8 +4,9 @@ One WebSocket message is one frame: a JSON object (sub-protocol ``homing.v1.json
 binary), told apart by ``op``. Unknown fields are ignored, so that a newer peer may add some; unknown ops are an error.
 
 Laws:
-    * ``id`` is chosen by the client and comes back in the answer. For what makes an entry (``send`` and the ``group_*`` ops) it is the
-      ``client_message_id``: the same id sent again by the same user gives the same entry, never a second one (promise P4).
+    * ``id`` is chosen by the client and comes back in the answer. For what makes an entry (``send``, ``block``, ``unblock`` and the
+      ``group_*`` ops) it is the ``client_message_id``: the same id sent again by the same user gives the same entry, never a second one
+      (promise P4).
     * ``after`` is the conversation's seq that the client knew when it *first* queued the request; it stays the same in every retry.
     * Times are milliseconds since the epoch of 1970 in cluster time, unless a name says otherwise.
     * Marks are cumulative: ``seq`` 7 means all up to 7.
@@ -49,6 +50,10 @@ Members: TypeAlias = Annotated[list[Id], Meta(max_length=GROUP_MEMBERS_MAX)]
 
 # What the home writes itself; a client cannot send these types.
 GROUP_TYPES = frozenset({"group.create", "group.add", "group.remove", "group.leave", "group.rename", "group.role"})
+BLOCK, UNBLOCK = "direct.block", "direct.unblock"
+BLOCK_TYPES = frozenset({BLOCK, UNBLOCK})
+HOME_TYPES = ("group.", "direct.")
+"""Entries whose type begins so are the home's: they do not count in ``ordinal``."""
 
 
 class _Frame(Struct, omit_defaults=True, kw_only=True, tag_field="op"):
@@ -176,6 +181,23 @@ class GroupRole(_Frame, tag="group_role", kw_only=True):
     conversation: Id
     user: Id
     role: Annotated[str, Meta(pattern="^(admin|member)$(?!\n)")]
+    after: Seq | None = None
+
+
+class Block(_Frame, tag="block", kw_only=True):
+    """From the answer on neither of the two can say anything to the other, until ``unblock``: an entry of the direct conversation, which
+    both see. Each request makes one, also when it changes nothing."""
+
+    id: RequestId
+    user: Id
+    after: Seq | None = None
+
+
+class Unblock(_Frame, tag="unblock", kw_only=True):
+    """Takes one's own ``block`` back; one of the other's stays."""
+
+    id: RequestId
+    user: Id
     after: Seq | None = None
 
 
@@ -346,9 +368,10 @@ class Reconnect(_Frame, tag="reconnect", kw_only=True):
 
 ClientFrame: TypeAlias = (
     Hello | Send | Ack | Read | Fetch | FetchHeads | FetchMembers | FetchPerson | Ping
-    | GroupCreate | GroupAdd | GroupRemove | GroupLeave | GroupRename | GroupRole
+    | GroupCreate | GroupAdd | GroupRemove | GroupLeave | GroupRename | GroupRole | Block | Unblock
 )  # fmt: skip
 ServerFrame: TypeAlias = (
     Welcome | Heads | Synced | Message | Sent | HeadChanged | Receipts | Entries | MembersPage | Person | Pong | Error | Reconnect
 )  # fmt: skip
+BlockOp: TypeAlias = Block | Unblock
 GroupOp: TypeAlias = GroupCreate | GroupAdd | GroupRemove | GroupLeave | GroupRename | GroupRole

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from homing import ids
-from homing.protocol import FRAME_BYTES_MAX, GROUP_TYPES, GroupRole, Send
+from homing.protocol import FRAME_BYTES_MAX, HOME_TYPES, Block, GroupOp, GroupRole, Send, Unblock
 from homing.state import Request
 
 _DECODER = msgspec.json.Decoder(Request)
@@ -32,14 +32,18 @@ def validate(frame: Request) -> None:
         raise RequestInvalid(str(error)) from None
     if len(encoded) > FRAME_BYTES_MAX:
         raise RequestInvalid(f"the request is {len(encoded)} bytes long, {FRAME_BYTES_MAX} are allowed")
+    if isinstance(frame, Block | Unblock):
+        if not ids.is_id(frame.user) or ids.kind_of(frame.user) != ids.USER:
+            raise RequestInvalid(f"not a user: {frame.user!r}")
+        return
     for id_ in _ids(frame):
         if not ids.is_id(id_):
             raise RequestInvalid(f"not an id: {id_!r}")
-    if isinstance(frame, Send) and (not _TYPE.fullmatch(frame.type) or frame.type in GROUP_TYPES):
+    if isinstance(frame, Send) and (not _TYPE.fullmatch(frame.type) or frame.type.startswith(HOME_TYPES)):
         raise RequestInvalid(f"not a type that can be sent: {frame.type!r}")
 
 
-def _ids(frame: Request) -> Iterator[str]:
+def _ids(frame: Send | GroupOp) -> Iterator[str]:
     yield frame.to if isinstance(frame, Send) else frame.conversation
     yield from getattr(frame, "members", ())
     if isinstance(frame, GroupRole):

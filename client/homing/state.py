@@ -6,9 +6,9 @@ from typing import TypeAlias
 
 from msgspec import Struct, field
 
-from homing.protocol import Entry, GroupAdd, GroupCreate, GroupLeave, GroupRemove, GroupRename, GroupRole, Send
+from homing.protocol import Block, Entry, GroupAdd, GroupCreate, GroupLeave, GroupRemove, GroupRename, GroupRole, Send, Unblock
 
-Request: TypeAlias = Send | GroupCreate | GroupAdd | GroupRemove | GroupLeave | GroupRename | GroupRole
+Request: TypeAlias = Send | GroupCreate | GroupAdd | GroupRemove | GroupLeave | GroupRename | GroupRole | Block | Unblock
 
 
 class ConversationState(Struct, omit_defaults=True):

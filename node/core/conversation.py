@@ -24,7 +24,7 @@ from typing import TypeAlias
 
 from homing import codes
 from homing.ids import DIRECT, GROUP, is_id, kind_of
-from homing.protocol import GROUP_MEMBERS_MAX, GROUP_TYPES
+from homing.protocol import BLOCK_TYPES, GROUP_MEMBERS_MAX, GROUP_TYPES, HOME_TYPES
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -36,6 +36,7 @@ from node.core.frames import (
     AskHead,
     AskMembers,
     AskPart,
+    BlockChange,
     DeliverRefused,
     GroupChange,
     MarkReport,
@@ -60,8 +61,9 @@ LOADING, BARRIER, OPEN, FROZEN, SEALED, CLOSED = "loading", "barrier", "open", "
 
 Requester: TypeAlias = tuple[str, int, str]
 """Edge incarnation, session, request id."""
-Writing: TypeAlias = ToConversation | GroupChange
-ConversationFrame: TypeAlias = Writing | MarkReport | AskHead | AskEntries | AskMembers | AskPart | DeliverRefused
+Writing: TypeAlias = ToConversation | GroupChange | BlockChange
+Request: TypeAlias = Writing | AskEntries | AskMembers
+ConversationFrame: TypeAlias = Request | MarkReport | AskHead | AskPart | DeliverRefused
 RECENT_BODY_CHARS_MAX = 256 * 1024
 """Bodies of a conversation kept in memory, 1 MiB at worst: they fill a screen many times over, and fit into one frame of the mesh."""
 
@@ -109,6 +111,7 @@ class Conversation:
         self.handlers: dict[type, Callable[..., None]] = {
             ToConversation: self.on_write,
             GroupChange: self.on_write,
+            BlockChange: self.on_write,
             MarkReport: self.receipts.on_report,
             AskHead: self.pages.on_ask_head,
             AskEntries: self.pages.on_ask_entries,
@@ -166,20 +169,20 @@ class Conversation:
         elif self.state == FROZEN and isinstance(frame, MarkReport):
             self.receipts.on_report(frame, source)
             self.receipts.store_now()
-        elif self.state in (FROZEN, SEALED) and isinstance(frame, ToConversation | GroupChange | AskEntries | AskMembers):
+        elif self.state in (FROZEN, SEALED) and isinstance(frame, Request):
             self._not_here(frame, source)
         elif len(self.inbox) < self.sv.limits.loading_requests_max:
             self.inbox.append((frame, source))
-        elif isinstance(frame, ToConversation | GroupChange):
+        elif isinstance(frame, Writing):
             self.refuse(frame, source, codes.OVERLOADED, "this conversation is being opened", retry_after_ms=RETRY_MS)
 
     def _not_here(self, frame: ConversationFrame, source: str) -> None:
-        if isinstance(frame, ToConversation | GroupChange | AskEntries | AskMembers):
+        if isinstance(frame, Request):
             self.sv.send(source, NotHere(frame.session, frame.id, int(self.id[:4], 16) >> 2))
 
     def refuse(
         self,
-        frame: Writing | AskEntries | AskMembers,
+        frame: Request,
         source: str,
         code: codes.Code,
         message: str,
@@ -202,7 +205,7 @@ class Conversation:
         behind = len(self.pending) >= limits.unsaid_entries_max or self.speech.under_way() >= limits.unsettled_entries_max
         if behind or not self.sv.has_room:
             return self.refuse(frame, source, codes.OVERLOADED, "too many entries on their way", retry_after_ms=RETRY_MS)
-        if self.next == 1 and kind_of(self.id) == DIRECT and isinstance(frame, ToConversation) and self._starts(frame, source):
+        if self.next == 1 and kind_of(self.id) == DIRECT and not isinstance(frame, GroupChange) and self._starts(frame, source):
             return
         try:
             type_, body = self._permit(frame)
@@ -219,14 +222,19 @@ class Conversation:
             Denied: the user may not, or there is no such conversation.
         """
         if isinstance(frame, ToConversation):
-            if frame.kind.startswith("group."):
-                raise Denied(codes.INVALID, "types that begin with group. are made by the group operations", "type")
+            if frame.kind.startswith(HOME_TYPES):
+                raise Denied(codes.INVALID, "entries of this type are made by requests of their own", "type")
             unborn = self.next == 1 and kind_of(self.id) == DIRECT and not frame.peer  # one member's row may be all that is known of it
             if unborn or not self.roster.by_user:
                 raise Denied(codes.NOT_FOUND, "there is no such conversation", "to")
             if not self.roster.may_write(frame.user):
                 raise Denied(codes.NOT_A_MEMBER, "you are not a member of this conversation", "to")
+            self.roster.check_blocks(frame.user)
             return frame.kind, frame.body
+        if isinstance(frame, BlockChange):
+            if frame.kind not in BLOCK_TYPES or frame.user == frame.peer or not is_pair(frame.user, frame.peer, self.id):
+                raise Denied(codes.INVALID, "nobody blocks himself, or in another place than the direct conversation", "user")
+            return frame.kind, ""
         if frame.kind not in GROUP_TYPES or kind_of(self.id) != GROUP or not all(map(is_id, (frame.user, *frame.members))):
             raise Denied(codes.INVALID, "this is no change of a group", "op")
         if frame.kind == "group.create":
@@ -241,7 +249,7 @@ class Conversation:
             what["role"] = frame.role
         return frame.kind, json.dumps(what, ensure_ascii=False, separators=(",", ":"))
 
-    def _starts(self, frame: ToConversation, source: str) -> bool:
+    def _starts(self, frame: ToConversation | BlockChange, source: str) -> bool:
         """The first entries of a direct conversation do not name its members, so both rows are durable before there is any: the request
         waits for them. (Neither member can be anybody else, the id is a hash of both.) False: they are, or this is no such request."""
         pair = {frame.user, frame.peer}
@@ -286,11 +294,10 @@ class Conversation:
         seq = self.next
         self.next += 1
         self.created_at = max(self.created_at, self.sv.time_ms())
-        if not type_.startswith("group."):
-            self.ordinal += 1
+        is_change = type_.startswith(HOME_TYPES)
+        self.ordinal += not is_change
         sent_ts = frame.sent_ts if isinstance(frame, ToConversation) else 0
         row = EntryRow(self.id, seq, self.term, frame.user, frame.id, type_, body, self.created_at, self.ordinal, sent_ts)
-        is_change = type_.startswith("group.")
         self.pending.append(Pending(row, requests, self.roster.apply(row) if is_change else []))
         self.sv.note("appended", self.id, seq, frame.id, f"term {self.term}")
         self.repeats.ids[frame.user, frame.id] = seq

@@ -12,6 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from homing.ids import GROUP, kind_of
+from homing.protocol import HOME_TYPES
+
 from storage.store import EntryRow, MemberRow, Outcome
 
 if TYPE_CHECKING:
@@ -42,12 +45,12 @@ class Derived:
         return not self.under_way and not self.starting
 
     def load(self, run: list[EntryRow]) -> bool:
-        """Takes the counting entries in that an activation read; whether any of them changed the members."""
-        changes = [row for row in run if row.type.startswith("group.")]
+        """Takes the counting entries in that an activation read; whether any of them changed who the members are."""
+        changes = [row for row in run if row.type.startswith(HOME_TYPES)]
         for entry in changes:
             for row in self.cv.roster.apply(entry):
                 self.again[row.user] = row
-        return bool(changes)
+        return any(kind_of(row.conversation) == GROUP for row in changes)
 
     def open(self) -> None:
         """The log row is ours: what an activation found is written again."""

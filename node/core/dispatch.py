@@ -66,7 +66,7 @@ def actor_handlers(node: NodeCore) -> Hands:
         ),
     }
     of_conversation = (
-        f.ToConversation, f.GroupChange, f.MarkReport, f.AskHead, f.AskEntries, f.AskMembers, f.AskPart, f.DeliverRefused,
+        f.ToConversation, f.GroupChange, f.BlockChange, f.MarkReport, f.AskHead, f.AskEntries, f.AskMembers, f.AskPart, f.DeliverRefused,
     )  # fmt: skip
     delivered: Hands = {
         f.Deliver: deliveries.on_deliver,

@@ -47,6 +47,19 @@ class GroupChange(_F, tag=2, frozen=True):
     after: Number | None = None
 
 
+class BlockChange(_F, tag=90, frozen=True):
+    """Edge → home of the direct conversation: a client's ``block`` or ``unblock``."""
+
+    conversation: Id
+    user: Id
+    session: Number
+    id: str
+    kind: str
+    """The entry's type."""
+    peer: Id
+    after: Number | None = None
+
+
 class Refusal(_F, tag=3, frozen=True):
     """Home → edge: the request ``id`` of ``session`` is refused with one of ``homing.codes``."""
 
@@ -376,5 +389,5 @@ NodeFrame: TypeAlias = (
     ToConversation | GroupChange | Refusal | NotHere | Deliver | DeliverHead | DeliverRefused | EchoSent | AskPart | Part
     | MarkReport | MarkStored | MarksMoved | AskHead | HeadAnswer | AskEntries | EntriesAnswer | AskMembers | MembersAnswer
     | Attach | Attached | Detach | DropSession | MarkFrom | AskCursor | CursorAnswer | FanOut | SentOut | HeadOut | MarksOut
-    | HeadsOut | SyncedOut | AskHeads | AskPerson | PersonAnswer | RevokeDevice | DeviceRevoked | AskedSent
+    | HeadsOut | SyncedOut | AskHeads | AskPerson | PersonAnswer | RevokeDevice | DeviceRevoked | AskedSent | BlockChange
 )  # fmt: skip

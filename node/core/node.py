@@ -26,7 +26,7 @@ from directory.frames import DirectoryFrame
 from directory.table import Delta, Table
 from node.core import frames as f
 from node.core.asking import Asking
-from node.core.conversation import Conversation, ConversationFrame
+from node.core.conversation import Conversation, ConversationFrame, Request
 from node.core.deliveries import Deliveries
 from node.core.dispatch import actor_handlers, edge_handlers
 from node.core.edge import Edge, Identity
@@ -457,17 +457,16 @@ class NodeCore:
             self.absurd(source, "not a conversation's id")
             return None
         slot = slot_of(id_)
-        asked = isinstance(frame, f.ToConversation | f.GroupChange | f.AskEntries | f.AskMembers)
         if self.owners[slot] != self.me or self.moves.freezes(slot):
-            if asked:
-                self.send(source, f.NotHere(frame.session, frame.id, slot))  # type: ignore[union-attr]  # asked says which
+            if isinstance(frame, Request):
+                self.send(source, f.NotHere(frame.session, frame.id, slot))
             return None
         if isinstance(frame, f.DeliverRefused):
             return None
         if len(self.conversations) >= self.limits.conversations_max or not self.has_room:
-            if asked:
+            if isinstance(frame, Request):
                 code, text = codes.OVERLOADED.name, "this node has no room for another conversation now"
-                self.send(source, f.Refusal(frame.session, frame.id, code, text, id_, "", 1_000))  # type: ignore[union-attr]
+                self.send(source, f.Refusal(frame.session, frame.id, code, text, id_, "", 1_000))
             return None
         term = self.directory.table.terms[slot]
         conversation = self.conversations[id_] = Conversation(self, id_, term)

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, TypeAlias
 from homing import protocol as p
 from homing.ids import DIRECT, GROUP, USER, direct_id, kind_of
 
-from node.core.frames import AskEntries, AskHeads, AskMembers, AskPerson, GroupChange, ToConversation
+from node.core.frames import AskEntries, AskHeads, AskMembers, AskPerson, BlockChange, GroupChange, ToConversation
 
-Question: TypeAlias = ToConversation | GroupChange | AskEntries | AskMembers | AskHeads | AskPerson
+Question: TypeAlias = ToConversation | GroupChange | BlockChange | AskEntries | AskMembers | AskHeads | AskPerson
 Place: TypeAlias = str
 """The conversation or user at whose home the question is answered."""
 
@@ -34,12 +34,21 @@ Asked: TypeAlias = tuple[Place, Question] | Wrong
 
 
 def _send(user: str, n: int, f: p.Send) -> Asked:
-    if f.type.startswith("group."):
-        return Wrong("types that begin with group. are made by the group operations", "type")
+    if f.type.startswith(p.HOME_TYPES):
+        return Wrong("entries of this type are made by requests of their own", "type")
     peer, conversation = place_of(user, f.to)
     if not peer and kind_of(conversation) not in (DIRECT, GROUP):
         return Wrong("this id is neither a user's nor a conversation's", "to")
     return conversation, ToConversation(conversation, user, n, f.id, f.type, f.body, f.ts, f.after, peer)
+
+
+def _block(user: str, n: int, kind: str, f: p.BlockOp) -> Asked:
+    if kind_of(f.user) != USER:
+        return Wrong("this is not a user's id", "user")
+    if f.user == user:
+        return Wrong("nobody blocks himself", "user")
+    conversation = _direct_id(user, f.user)
+    return conversation, BlockChange(conversation, user, n, f.id, kind, f.user, f.after)
 
 
 def _change(
@@ -87,6 +96,8 @@ QUESTIONS: dict[type, Callable[[str, int, Any], Asked]] = {
     p.GroupLeave: lambda user, n, f: _change(user, n, "group.leave", f),
     p.GroupRename: lambda user, n, f: _change(user, n, "group.rename", f, title=f.title),
     p.GroupRole: _group_role,
+    p.Block: lambda user, n, f: _block(user, n, p.BLOCK, f),
+    p.Unblock: lambda user, n, f: _block(user, n, p.UNBLOCK, f),
 }
 """Frame type → the question that it asks, for a user under a number."""
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import msgspec
 from homing import codes
 from homing.ids import direct_id, is_id
-from homing.protocol import GROUP_MEMBERS_MAX
+from homing.protocol import BLOCK, BLOCK_TYPES, GROUP_MEMBERS_MAX
 from msgspec import Struct
 
 from storage.store import EntryRow, MemberRow
@@ -27,6 +27,8 @@ class Membership(Struct):
     """0 while he is a member."""
     title: str = ""
     """The group's title when the membership ended: its later ones are not for him."""
+    blocks: bool = False
+    """He has blocked the other member of a direct conversation."""
 
 
 class What(Struct):
@@ -59,11 +61,13 @@ class Denied(Exception):
 class Roster:
     """The memberships of one conversation."""
 
-    __slots__ = ("by_user", "changed", "title", "version")
+    __slots__ = ("by_user", "changed", "is_blocked", "title", "version")
 
     def __init__(self) -> None:
         self.by_user: dict[str, Membership] = {}
         self.title = ""
+        self.is_blocked = False
+        """One of a direct conversation's two has blocked the other: nothing can be said in it."""
         self.version = 0
         self.changed = 0
         """Grows with every change in this activation: caches compare it."""
@@ -138,8 +142,14 @@ class Roster:
             raise Denied(codes.CONFLICT, "nobody named here would be changed", field)
         return touched
 
+    def check_blocks(self, user: str) -> None:
+        """Raises Denied: ``user`` can say nothing, for one of the two has blocked the other."""
+        if self.is_blocked:
+            own = self.by_user[user].blocks
+            raise Denied(codes.BLOCKED, "you have blocked this user: unblock first" if own else "this user has blocked you", "to")
+
     def apply(self, row: EntryRow) -> list[MemberRow]:
-        """Applies a ``group.*`` entry; returns the member rows that follow from it. Applying one again changes nothing."""
+        """Applies a ``group.*`` or ``direct.*`` entry; returns the member rows that follow from it. Applying one again changes nothing."""
         what = _what(row.body)
         members = what.members
         if row.type in ("group.create", "group.rename"):
@@ -163,25 +173,33 @@ class Roster:
                     self.by_user[user].role = what.role
         elif row.type == "group.rename":
             touched = [row.sender]
+        elif row.type in BLOCK_TYPES and row.sender in self.by_user:
+            self.by_user[row.sender].blocks = row.type == BLOCK
+            self._note_blocks()
+            touched = [row.sender]
         self.version = max(self.version, row.seq)
         self.changed += 1
         return [self.row(row.conversation, user, row.seq) for user in dict.fromkeys(touched) if user in self.by_user]
 
     def row(self, conversation: str, user: str, seq: int) -> MemberRow:
         m = self.by_user[user]
-        return MemberRow(conversation, user, seq, m.role, m.from_seq, m.until_seq, self.title_for(user))
+        return MemberRow(conversation, user, seq, m.role, m.from_seq, m.until_seq, self.title_for(user), m.blocks)
 
     def load(self, rows: Iterable[MemberRow]) -> None:
         """What storage holds of the members; entries newer than a row are applied after."""
         newest = 0
         for row in rows:
-            self.by_user[row.user] = Membership(row.role, row.from_seq, row.until_seq, row.title if row.until_seq else "")
+            self.by_user[row.user] = Membership(row.role, row.from_seq, row.until_seq, row.title if row.until_seq else "", row.blocks)
             self.version = max(self.version, row.seq)
             if row.seq >= newest and row.title:
                 newest, self.title = row.seq, row.title
+        self._note_blocks()
         self.changed += 1
 
     # -------------------------------------------------------------- inside
+
+    def _note_blocks(self) -> None:
+        self.is_blocked = any(m.blocks for m in self.by_user.values())
 
     def _join(self, user: str, role: str, seq: int) -> None:
         m = self.by_user.get(user)

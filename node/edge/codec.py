@@ -19,6 +19,7 @@ from homing.codes import Code
 from homing.ids import is_id
 from homing.protocol import (
     FRAME_BYTES_MAX,
+    Block,
     ClientFrame,
     Entry,
     Error,
@@ -32,6 +33,7 @@ from homing.protocol import (
     Ping,
     Send,
     ServerFrame,
+    Unblock,
 )
 from msgspec import Struct
 
@@ -157,7 +159,7 @@ def wrong_field(frame: ClientFrame) -> str | None:
         return None
     if isinstance(frame, Hello):
         return next((f"have.{key[:40]}" for key in frame.have if not is_id(key)), None)
-    if isinstance(frame, FetchPerson):
+    if isinstance(frame, FetchPerson | Block | Unblock):
         return None if is_id(frame.user) else "user"
     if not is_id(frame.conversation):
         return "conversation"

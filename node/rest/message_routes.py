@@ -43,7 +43,7 @@ def message_routes(chat: Chat) -> list[Route]:
         Route(
             name="send", method="POST", path="/v1/messages", summary="Say something to a user or into a conversation",
             handle=send, limiter="messages", body=rest.Message, answer=rest.Sent,
-            errors=(codes.NOT_A_MEMBER, codes.NOT_FOUND, codes.RESYNC),
+            errors=(codes.NOT_A_MEMBER, codes.NOT_FOUND, codes.BLOCKED, codes.RESYNC),
         ),
         Route(
             name="conversations", method="GET", path="/v1/conversations", summary="The conversation list, newest first",

@@ -17,9 +17,11 @@ import msgspec
 from aiohttp import WSMsgType, web
 from homing import codes, ids
 from homing.protocol import (
+    HOME_TYPES,
     JSON_SUBPROTOCOL,
     MSGPACK_SUBPROTOCOL,
     Ack,
+    Block,
     ClientFrame,
     Entries,
     Entry,
@@ -46,6 +48,7 @@ from homing.protocol import (
     Sent,
     ServerFrame,
     Synced,
+    Unblock,
     Welcome,
 )
 from homing.state import Request
@@ -58,6 +61,7 @@ class Chat:
     title: str = ""
     log: list[Entry] = field(default_factory=list)
     marks: dict[str, Mark] = field(default_factory=dict)
+    blocked_by: set[str] = field(default_factory=set)
 
     def mark(self, user: str) -> Mark:
         return self.marks.setdefault(user, Mark(user, 0, 0))
@@ -221,6 +225,9 @@ class ChatServer:
             if e.id == f.id and e.sender == session.user:
                 await session.send(Sent(id=f.id, entry=e))
                 return
+        if isinstance(f, Send) and chat.blocked_by:
+            await session.send(_error(codes.BLOCKED, f.id))
+            return
         before = list(chat.members)
         entry = self.append(chat, session.user, f.id, *_said(chat, f, session.user))
         await session.send(Sent(id=f.id, entry=entry))
@@ -229,14 +236,15 @@ class ChatServer:
     def _chat(self, user: str, f: Request) -> Chat | None:
         if isinstance(f, GroupCreate):
             return self.chats.setdefault(f.conversation, Chat(f.conversation, [user, *f.members], f.title))
-        if isinstance(f, Send) and ids.kind_of(f.to) == ids.USER:
-            id_ = ids.direct_id(user, f.to)
-            return self.chats.setdefault(id_, Chat(id_, [user, f.to]))
-        return self.chats.get(f.to if isinstance(f, Send) else f.conversation)
+        target = f.to if isinstance(f, Send) else f.user if isinstance(f, Block | Unblock) else f.conversation
+        if ids.kind_of(target) == ids.USER:
+            id_ = ids.direct_id(user, target)
+            return self.chats.setdefault(id_, Chat(id_, [user, target]))
+        return self.chats.get(target)
 
     def append(self, chat: Chat, sender: str, id_: str, type_: str, body: str) -> Entry:
         seq = len(chat.log) + 1
-        ordinal = (chat.log[-1].ordinal if chat.log else 0) + (not type_.startswith("group."))
+        ordinal = (chat.log[-1].ordinal if chat.log else 0) + (not type_.startswith(HOME_TYPES))
         entry = Entry(
             conversation=chat.id, seq=seq, message_id=ids.message_id(chat.id, seq, 1), sender=sender, id=id_, type=type_, body=body,
             ts=next(self._clock), ordinal=ordinal,
@@ -263,6 +271,9 @@ def _said(chat: Chat, f: Request, user: str) -> tuple[str, str]:
     """The type and the body of a request's entry; members change here."""
     if isinstance(f, Send):
         return f.type, f.body
+    if isinstance(f, Block | Unblock):
+        (chat.blocked_by.add if isinstance(f, Block) else chat.blocked_by.discard)(user)
+        return f"direct.{f.__struct_config__.tag}", ""
     kind = f.__struct_config__.tag
     assert isinstance(kind, str)
     type_ = kind.replace("_", ".")

@@ -11,6 +11,7 @@ from homing.effects import Close, Connect, Effect, Gap, Shown, Transmit
 from homing.limits import DEFAULTS, Limits
 from homing.protocol import (
     Ack,
+    Block,
     ClientFrame,
     Entries,
     Entry,
@@ -33,6 +34,7 @@ from homing.protocol import (
     Sent,
     ServerFrame,
     Synced,
+    Unblock,
     Welcome,
 )
 from homing.state import CoreState, Request
@@ -128,6 +130,8 @@ class Server:
     def take(self, f: Request) -> Sent | Error:
         if isinstance(f, Send):
             conversation = ids.direct_id(self.user, f.to) if ids.kind_of(f.to) == ids.USER else f.to
+        elif isinstance(f, Block | Unblock):
+            conversation = ids.direct_id(self.user, f.user)
         else:
             conversation = f.conversation
         if isinstance(f, GroupCreate):

@@ -44,9 +44,10 @@ ignored, unknown ops refused. A client's frame has at most {bytes_max} bytes.
 `/openapi.json`). Then `welcome` comes, pages of `heads`, and `synced`; from `welcome` on `message` frames may come in between. Send
 a `ping` at least every `heartbeat_ms`.
 
-**A request** has an `id` of the client's choice, and its answer bears it. What makes an entry (`send`, `group_*`) may be repeated
-under its `id`, through any node: it is one entry. `after` is the seq that the client knew of the conversation when it first queued
-the request. Say `ack` for what you hold, `read` for what was seen; both are cumulative. Show entries by `seq`, once; fetch a gap.
+**A request** has an `id` of the client's choice, and its answer bears it. What makes an entry (`send`, `block`, `unblock`,
+`group_*`) may be repeated under its `id`, through any node: it is one entry. `after` is the seq that the client knew of the
+conversation when it first queued the request. Say `ack` for what you hold, `read` for what was seen; both are cumulative. Show
+entries by `seq`, once; fetch a gap.
 
 **An error** with an `id` refuses that request; without one it is about the session. `x-errors` says for each code what to do: `fix`
 the request, `retry` it after `retry_after_ms` (connect again first, if the connection is gone), `refresh` the access token, `sync`:
