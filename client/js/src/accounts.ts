@@ -27,6 +27,24 @@ export interface Contact {
   name: string;
   created_ts: number;
 }
+export interface Device {
+  device: string;
+  name: string;
+  created_ts: number;
+  /** When it last got a token. */
+  seen_ts: number;
+  /** It is this one. */
+  current: boolean;
+}
+export interface Me extends Person {
+  created_ts: number;
+}
+export type Audience = "everyone" | "contacts" | "nobody";
+/** Who may see what; whoever hides something does not see it of others. */
+export interface Privacy {
+  last_seen: Audience;
+  online: Audience;
+}
 /** Where the session is kept: `localStorage`, or a map. */
 export interface Keep {
   get(): Session | null;
@@ -101,6 +119,42 @@ export class Accounts {
 
   async addContact(user: string, name: string): Promise<void> {
     await this.ask("PUT", `/v1/contacts/${user}`, { name });
+  }
+
+  async removeContact(user: string): Promise<void> {
+    await this.ask("DELETE", `/v1/contacts/${user}`);
+  }
+
+  async devices(): Promise<Device[]> {
+    return ((await this.ask("GET", "/v1/devices")) as { devices: Device[] }).devices;
+  }
+
+  async renameDevice(device: string, name: string): Promise<void> {
+    await this.ask("PATCH", `/v1/devices/${device}`, { name });
+  }
+
+  /** Signs a device out, everywhere, at once. */
+  async revokeDevice(device: string): Promise<void> {
+    await this.ask("DELETE", `/v1/devices/${device}`);
+  }
+
+  async me(): Promise<Me> {
+    return (await this.ask("GET", "/v1/me")) as Me;
+  }
+
+  async changeMe(change: { name?: string; about?: string }): Promise<Me> {
+    const me = (await this.ask("PATCH", "/v1/me", change)) as Me;
+    const session = this.keep.get();
+    if (session) this.keep.set({ ...session, name: me.name });
+    return me;
+  }
+
+  async privacy(): Promise<Privacy> {
+    return (await this.ask("GET", "/v1/privacy")) as Privacy;
+  }
+
+  async changePrivacy(change: Partial<Privacy>): Promise<Privacy> {
+    return (await this.ask("PATCH", "/v1/privacy", change)) as Privacy;
   }
 
   private async begin(path: string, body: object): Promise<Session> {

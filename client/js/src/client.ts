@@ -14,11 +14,12 @@
 
 import * as codes from "./codes";
 import { ClientCore } from "./core";
-import type { Effect, State } from "./effects";
+import type { Effect, State, TypingKind } from "./effects";
 import * as ids from "./ids";
 import type { Limits } from "./limits";
 import { Names } from "./names";
 import type { Answer, Entries, Entry, ErrorFrame, Heads, MemberInfo, MembersPage, Question, Request, ServerFrame } from "./protocol";
+import type { Known } from "./presence";
 import { openSocket, type OpenSocket, type Socket } from "./socket";
 import { StoreFailed, type Batch, type Failed, type Store } from "./store";
 
@@ -221,6 +222,38 @@ export class Client {
     }
     this.flush();
     return frame.id;
+  }
+
+  /** Neither of the two can say anything to the other until this is taken back. */
+  block(user: string): Promise<string> {
+    return this.request({ op: "block", id: ids.newId(), user });
+  }
+
+  unblock(user: string): Promise<string> {
+    return this.request({ op: "unblock", id: ids.newId(), user });
+  }
+
+  /** From now on `PresenceChanged` tells of these people (the first 256 of them), and of nobody else. */
+  watch(users: readonly string[]): void {
+    this.core.watch(users);
+    this.wake();
+  }
+
+  /** What is known of somebody who is watched. */
+  presenceOf(user: string): Readonly<Known> {
+    return this.core.presence.of(user);
+  }
+
+  /** The user writes or records, or stopped to. Call it with every key: it is said as often as it must be, and ends by itself. */
+  typing(to: string, kind: TypingKind): void {
+    if (!this.isOpen) return;
+    this.core.type(to, kind, this.now());
+    this.wake();
+  }
+
+  /** Who writes or records in a conversation now; `TypingChanged` tells when that is another. */
+  typingIn(conversation: string): { user: string; kind: TypingKind }[] {
+    return this.core.typing.in(conversation);
   }
 
   /** Tries a refused message again, as a new one. */
@@ -434,7 +467,7 @@ export class Client {
       const effects = this.core.frame(this.incoming.shift()!, this.now());
       this.note(effects);
       // The socket may be given up: carry that out before anything else that came from it.
-      if (effects[effects.length - 1]?.kind === "StateChanged") break;
+      if (effects.some((effect) => effect.kind === "StateChanged")) break;
     }
     this.isDue ||= this.incoming.length > 0;
     await this.persist();

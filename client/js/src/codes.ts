@@ -3,6 +3,7 @@
 export type Action = "fix" | "retry" | "reconnect" | "sign_in" | "sync";
 
 export const FORBIDDEN = 1007;
+export const BLOCKED = 1014;
 export const UNAVAILABLE = 2002;
 export const RATE_LIMITED = 2003;
 export const GOING_AWAY = 3001;

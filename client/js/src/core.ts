@@ -17,18 +17,20 @@
  */
 
 import * as codes from "./codes";
-import { close, transmit, type Effect } from "./effects";
+import { close, transmit, type Effect, type TypingKind } from "./effects";
 import * as ids from "./ids";
 import { DEFAULTS, type Limits } from "./limits";
 import { Log } from "./log";
 import { Marks } from "./marks";
 import { Outbox } from "./outbox";
 import { HAVE_MAX, type Entries, type Entry, type ErrorFrame, type Heads, type Hello, type Question, type Receipts, type Reconnect, type Request, type ServerFrame, type Welcome } from "./protocol";
+import { Presence } from "./presence";
 import { Questions } from "./questions";
 import { RequestInvalid, validate } from "./requests";
 import { Resync } from "./resync";
 import { earliest, Session } from "./session";
 import { Dirty, NO_STATE, type Changes, type ConversationState, type CoreState, type OutboxItem } from "./state";
+import { Typing } from "./typing";
 
 export interface CoreOptions {
   /** "" before the first welcome ever: then nothing can be sent to a user. */
@@ -55,6 +57,8 @@ export class ClientCore {
   readonly session: Session;
   readonly marks: Marks;
   readonly outbox: Outbox;
+  readonly presence: Presence;
+  readonly typing: Typing;
   readonly conversations: ReadonlyMap<string, ConversationState>;
   private readonly dirty = new Dirty();
   private readonly log: Log;
@@ -76,6 +80,8 @@ export class ClientCore {
     this.marks = new Marks(state.marks, state.conversations, this.dirty, this.limits);
     for (const item of state.outbox) item.attempts = Math.max(1, item.attempts); // it may have gone out and not been noted
     this.outbox = new Outbox(this.limits, state.outbox);
+    this.presence = new Presence(this.limits);
+    this.typing = new Typing(this.limits);
     this.resync = new Resync(this.limits, this.outbox);
     this.questions = new Questions(this.limits);
     this.log = new Log(state.conversations, this.marks, this.limits, this.dirty, state.touches, (entry) => this.met(entry));
@@ -127,7 +133,7 @@ export class ClientCore {
   nextDeadline(): number | null {
     const session = this.session.nextDeadline();
     if (!this.session.welcomed) return session;
-    const parts = [this.marks, this.outbox, this.questions, this.log.catchup, this.resync];
+    const parts = [this.presence, this.typing, this.marks, this.outbox, this.questions, this.log.catchup, this.resync];
     return earliest(session, this.isCaughtUp ? 0 : null, ...parts.map((part) => part.nextDeadline()));
   }
 
@@ -135,6 +141,8 @@ export class ClientCore {
   flush(now: number): Effect[] {
     if (!this.session.welcomed) return [];
     const effects: Effect[] = [];
+    this.presence.flush(now, effects);
+    this.typing.flush(now, effects);
     for (const item of this.outbox.due(now)) effects.push(transmit(item.frame));
     this.questions.flush(now, effects);
     this.log.flush(now, effects);
@@ -142,7 +150,7 @@ export class ClientCore {
     this.marks.flush(this.conversations, now, effects);
     if (this.isCaughtUp) effects.push(...this.session.caughtUp(now));
     if (!this.trackChanges) this.dirty.clear();
-    return effects;
+    return this.withEnds(effects);
   }
 
   private get isCaughtUp(): boolean {
@@ -159,18 +167,34 @@ export class ClientCore {
     const frame = request.op === "group_create" ? request : { ...request, after: this.conversations.get(conversation)?.head ?? 0 };
     this.outbox.add({ frame, conversation, attempts: 0, seen: null });
     this.dirty.outbox.add(frame.id);
-    if (frame.op === "send" && frame.to !== conversation) {
-      this.log.tail(conversation).state.peer = frame.to;
+    if (frame.op === "send") this.typing.stop(conversation);
+    const target = targetOf(frame);
+    if (target !== conversation) {
+      this.log.tail(conversation).state.peer = target;
       this.dirty.conversations.add(conversation);
     }
   }
 
   /** The conversation that a request goes to. */
   conversationOf(frame: Request): string {
-    if (frame.op !== "send") return frame.conversation;
-    if (ids.kindOf(frame.to) !== ids.USER) return frame.to;
+    return this.conversationWith(targetOf(frame));
+  }
+
+  /** Of a user the direct conversation with him; a conversation is itself. */
+  private conversationWith(id: string): string {
+    if (ids.kindOf(id) !== ids.USER) return id;
     if (!this.user) throw new RequestInvalid("the own user is not known before the first welcome");
-    return ids.directId(this.user, frame.to);
+    return ids.directId(this.user, id);
+  }
+
+  /** The program wants to know whether these people are here, and of nobody else. */
+  watch(users: readonly string[]): void {
+    this.presence.watch(users);
+  }
+
+  /** The user writes or records, or stopped to; said with the next `flush`, and passed over while there is no session. `to`: a conversation or a user. */
+  type(to: string, kind: TypingKind, now: number): void {
+    if (this.session.welcomed) this.typing.say(to, this.conversationWith(to), kind, now);
   }
 
   /** The user has seen everything up to `seq` (and its `ordinal`, if the caller knows it). */
@@ -249,7 +273,7 @@ export class ClientCore {
 
   /** Asserts the invariants; tests call it after every step. */
   check(): void {
-    for (const part of [this.outbox, this.resync, this.questions, this.log]) part.check();
+    for (const part of [this.presence, this.typing, this.outbox, this.resync, this.questions, this.log]) part.check();
     if (this.session.state === "live" && !(this.session.welcomed && this.synced)) throw new Error("live without being synced");
   }
 
@@ -257,7 +281,15 @@ export class ClientCore {
 
   /** Handles one frame of the server. Answers wait for `flush`. What cannot be understood is passed over: a newer server may say more. */
   frame(f: ServerFrame, now: number): Effect[] {
-    if (!["connecting", "syncing", "live"].includes(this.session.state)) return [];
+    return ["connecting", "syncing", "live"].includes(this.session.state) ? this.withEnds(this.handle(f, now)) : [];
+  }
+
+  /** Whoever says something has stopped typing it. */
+  private withEnds(effects: Effect[]): Effect[] {
+    return effects.flatMap((effect) => (effect.kind === "Shown" ? [effect, ...this.typing.entry(effect.entry)] : [effect]));
+  }
+
+  private handle(f: ServerFrame, now: number): Effect[] {
     switch (f.op) {
       case "welcome":
         return this.onWelcome(f, now);
@@ -276,6 +308,10 @@ export class ClientCore {
       case "head":
         this.log.grown(f.conversation, f.seq, now);
         return [];
+      case "presence":
+        return this.presence.take(f);
+      case "typing":
+        return f.user === this.user ? [] : this.typing.take(f, now);
       case "receipts":
         return this.onReceipts(f);
       case "entries":
@@ -303,6 +339,7 @@ export class ClientCore {
     this.user = this.log.user = f.user;
     this.ownName = f.name ?? "";
     this.log.catchup.welcome(now);
+    this.presence.welcome();
     this.marks.welcome(this.conversations);
     return this.session.welcome(f.heartbeat_ms, now);
   }
@@ -324,11 +361,10 @@ export class ClientCore {
 
   /** After anything that may have ended the session: what was under way is not any more. */
   private lost(effects: Effect[]): Effect[] {
-    if (!this.session.welcomed) {
-      this.synced = false;
-      for (const part of [this.log.catchup, this.resync, this.questions, this.outbox]) part.lost();
-    }
-    return effects;
+    if (this.session.welcomed) return effects;
+    this.synced = false;
+    for (const part of [this.log.catchup, this.resync, this.questions, this.outbox]) part.lost();
+    return [...effects, ...this.presence.lost(), ...this.typing.lost()];
   }
 
   private onHeads(f: Heads, now: number): Effect[] {
@@ -451,4 +487,10 @@ export class ClientCore {
     if (typeof f.retry_after_ms === "number") return f.retry_after_ms / 1000;
     return Math.min(this.limits.retry_max_s, this.limits.retry_s * 2 ** Math.min(attempts, 10));
   }
+}
+
+/** The conversation or user that a request names. */
+function targetOf(frame: Request): string {
+  if (frame.op === "send") return frame.to;
+  return "conversation" in frame ? frame.conversation : frame.user;
 }

@@ -2,6 +2,9 @@
 
 import type { Answer, ClientFrame, Entry, ErrorFrame } from "./protocol";
 
+/** `unknown`: hidden, or not known now; it is shown as nothing, never as offline. */
+export type PresenceState = "online" | "offline" | "unknown";
+export type TypingKind = "typing" | "recording" | "stopped";
 export type State = "idle" | "connecting" | "syncing" | "live" | "waiting" | "closed";
 
 export type Effect =
@@ -22,6 +25,10 @@ export type Effect =
   | { kind: "ReadBy"; conversation: string; user: string; seq: number }
   | { kind: "StateChanged"; state: State; code: number; reason: string }
   | { kind: "CursorChanged"; cursor: string }
+  /** Somebody who is watched came, left, or is not known of any more. */
+  | { kind: "PresenceChanged"; user: string; state: PresenceState; last_seen: number | null }
+  /** Somebody began or ended to write or record. */
+  | { kind: "TypingChanged"; conversation: string; user: string; activity: TypingKind }
   | { kind: "ConversationChanged"; conversation: string }
   /** `Shown` goes over these: not visible to this user, or too many. */
   | { kind: "Gap"; conversation: string; from_seq: number; to_seq: number; reason: "not_visible" | "too_many" }

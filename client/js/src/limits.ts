@@ -26,6 +26,13 @@ export interface Limits {
   stable_s: number;
   welcome_wait_s: number;
   replaced_attempts: number;
+  watch_pace_s: number;
+  typing_again_s: number;
+  typing_pace_s: number;
+  typing_idle_s: number;
+  recording_max_s: number;
+  typing_shown_s: number;
+  typing_shown_max: number;
 }
 
 export const DEFAULTS: Readonly<Limits> = {
@@ -54,4 +61,11 @@ export const DEFAULTS: Readonly<Limits> = {
   stable_s: 5,
   welcome_wait_s: 10,
   replaced_attempts: 5,
+  watch_pace_s: 1,
+  typing_again_s: 3,
+  typing_pace_s: 1,
+  typing_idle_s: 5,
+  recording_max_s: 900,
+  typing_shown_s: 10,
+  typing_shown_max: 256,
 };

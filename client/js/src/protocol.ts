@@ -11,6 +11,7 @@ export const BODY_CHARS_MAX = 16_384;
 export const GROUP_MEMBERS_MAX = 1_024;
 export const TITLE_CHARS_MAX = 128;
 export const HAVE_MAX = 100;
+export const WATCH_MAX = 256;
 export const GROUP_TYPES: ReadonlySet<string> = new Set(["group.create", "group.add", "group.remove", "group.leave", "group.rename", "group.role"]);
 
 // ---------------------------------------------------------------- client to server
@@ -110,10 +111,34 @@ export interface GroupLeave {
   conversation: string;
   after?: number;
 }
+/** From then on neither can say anything to the other, until it is taken back: an entry `direct.block` of the direct conversation. */
+export interface Block {
+  op: "block";
+  id: string;
+  user: string;
+  after?: number;
+}
+export interface Unblock {
+  op: "unblock";
+  id: string;
+  user: string;
+  after?: number;
+}
+/** Replaces the set of people whose presence is told; empty ends it. */
+export interface Watch {
+  op: "watch";
+  users: string[];
+}
+export interface SayTyping {
+  op: "typing";
+  /** Or a user: the direct conversation with him. */
+  conversation: string;
+  kind: "typing" | "recording" | "stopped";
+}
 /** What makes an entry. */
-export type Request = Send | GroupCreate | GroupAdd | GroupRemove | GroupRename | GroupRole | GroupLeave;
+export type Request = Block | Unblock | Send | GroupCreate | GroupAdd | GroupRemove | GroupRename | GroupRole | GroupLeave;
 export type Question = Fetch | FetchHeads | FetchMembers | FetchPerson;
-export type ClientFrame = Hello | Ack | Read | Ping | Question | Request;
+export type ClientFrame = Hello | Ack | Read | Ping | Watch | SayTyping | Question | Request;
 
 // ---------------------------------------------------------------- server to client
 
@@ -234,6 +259,19 @@ export interface Reconnect {
   url?: string | null;
   reason?: string;
 }
+export interface PresenceFrame {
+  op: "presence";
+  people: { user: string; state: "online" | "offline" | "unknown"; last_seen?: number | null }[];
+}
+export interface TypingFrame {
+  op: "typing";
+  conversation: string;
+  user: string;
+  kind: "typing" | "recording" | "stopped";
+  /** How long it may be shown, unless it is said again. */
+  ms: number;
+}
 export type ServerFrame =
+  | PresenceFrame | TypingFrame
   | Welcome | Heads | Synced | Message | Sent | HeadChanged | Receipts | Entries | MembersPage | PersonFrame | Pong | ErrorFrame | Reconnect;
 export type Answer = Entries | Heads | MembersPage | PersonFrame;

@@ -50,6 +50,21 @@ test("a server that cannot be asked ends no session", async () => {
   assert.equal(kept.session?.refresh_token, "r1");
 });
 
+test("devices, profile and privacy; a new name is that of the session too", async () => {
+  const me = { user: "u", handle: "h", name: "New", about: "", created_ts: 1 };
+  const { accounts, asked, kept } = rig({ name: "Old" }, (path) => (path.endsWith("/v1/devices") ? [200, { devices: [{ device: "d", current: true }] }] : path.endsWith("/v1/me") ? [200, me] : [200, null]));
+  assert.equal((await accounts.devices())[0]?.current, true);
+  await accounts.renameDevice("d", "Desk");
+  await accounts.revokeDevice("d");
+  await accounts.changeMe({ name: "New" });
+  await accounts.changePrivacy({ online: "nobody" });
+  await accounts.removeContact("b");
+  assert.equal(kept.session?.name, "New");
+  assert.deepEqual(asked.map((a) => a.replace(" a1", "")), [
+    "GET /v1/devices", "PATCH /v1/devices/d", "DELETE /v1/devices/d", "PATCH /v1/me", "PATCH /v1/privacy", "DELETE /v1/contacts/b",
+  ]);
+});
+
 test("somebody who does not exist is nobody, a refusal names its field", async () => {
   const { accounts } = rig({}, (path) => (path.includes("users") ? [404, { code: 1006, detail: "no" }] : [422, { code: 1003, detail: "too short", field: "password" }]));
   assert.equal(await accounts.find("bob"), null);

@@ -200,6 +200,48 @@ test("history comes from the store as far as it reaches, then from the cluster, 
   await client.close();
 });
 
+test("who is here and who types: said, told, and taken back with the connection", async () => {
+  let clock = 0;
+  const wire = new Wire();
+  const events: Event[] = [];
+  const client = new Client({ url: "ws://a", getToken: () => Promise.resolve("t"), store: new MemoryStore(), openSocket: wire.open, random: () => 0, now: () => clock });
+  client.listen((event) => events.push(event));
+  client.typing(BOB, "typing"); // before it is open: nothing
+  await client.open();
+  client.watch([BOB]);
+  await settled();
+  wire.welcome();
+  await settled();
+  assert.deepEqual(wire.taken().slice(1), [{ op: "watch", users: [BOB] }]);
+  client.typing(BOB, "typing");
+  client.typing(BOB, "typing");
+  await settled();
+  await client.send(BOB, "hi", "m1");
+  await settled();
+  assert.deepEqual(wire.taken().map((f) => (f.op === "typing" ? f.kind : f.op)), ["typing", "stopped", "send"]);
+  wire.give({ op: "presence", people: [{ user: BOB, state: "online" }] }, { op: "typing", conversation: CHAT, user: BOB, kind: "recording", ms: 6000 });
+  await settled();
+  assert.equal(client.presenceOf(BOB).state, "online");
+  assert.deepEqual(client.typingIn(CHAT).map(({ user, kind }) => [user, kind]), [[BOB, "recording"]]);
+  wire.give({ op: "message", entry: entry(1) });
+  await settled();
+  assert.deepEqual(client.typingIn(CHAT), [], "he has said it");
+  events.length = 0;
+  clock = 10;
+  wire.give({ op: "reconnect", after_ms: 5_000 });
+  await settled();
+  assert.deepEqual([client.state, client.presenceOf(BOB).state], ["waiting", "unknown"]);
+  assert.ok(events.some((e) => e.kind === "PresenceChanged" && e.state === "unknown"));
+  clock = 20;
+  client.connect();
+  await settled();
+  wire.welcome();
+  await settled();
+  assert.ok(wire.taken().some((f) => f.op === "watch" && f.users[0] === BOB), "said again");
+  await client.block(BOB);
+  await client.close();
+});
+
 test("no token is the end, another error is not", async () => {
   let error: Error = new Error("network");
   const wire = new Wire();
