@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from node.config import NodeConfig
 from node.core.edge import Identity
-from node.core.effects import CloseClient, Effect, EndNode, EntryToClients, SentToClient, ToClient
+from node.core.effects import CloseClient, Effect, EndNode, EntryToClients, SentToClient, ToClient, ToClients
 from node.core.node import NodeCore
 from node.core.views import entry_of
 from node.edge.codec import BadFrame, EncodedEntry, decode, encode, message_frame, sent_frame
@@ -233,11 +233,23 @@ class Gateway:
 
     def _message(self, effect: EntryToClients) -> None:
         encoded = EncodedEntry(entry_of(effect.row))
+        elif isinstance(effect, ToClients):
+            self._to_all(effect)
         connections = self.connections
         for session in effect.sessions:
             c = connections.get(session)
             if c is not None:
                 self.counts["frames_out"] += 1
+    def _to_all(self, effect: ToClients) -> None:
+        encoded: dict[bool, bytes] = {}
+        for session in effect.sessions:
+            c = self.connections.get(session)
+            if c is not None:
+                if c.binary not in encoded:
+                    encoded[c.binary] = encode(effect.frame, c.binary)
+                self.counts["frames_out"] += 1
+                c.send(encoded[c.binary])
+
                 c.send(message_frame(encoded, c.binary))
 
     def _sent(self, effect: SentToClient) -> None:

@@ -14,7 +14,7 @@ Laws:
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
@@ -26,6 +26,8 @@ GROUP_MEMBERS_MAX = 1_024
 TITLE_CHARS_MAX = 128
 FETCH_LIMIT_MAX = 100
 HAVE_MAX = 100
+WATCH_MAX = 256
+TYPING_MS = 6_000
 
 # A `$` also matches before a last line feed, which no id, type or role may have: hence `(?!\n)`.
 # Ids and types have their patterns in the documents only: the decoder would run a regular expression for each (a tenth of a message's
@@ -47,6 +49,8 @@ Body: TypeAlias = Annotated[str, Meta(max_length=BODY_CHARS_MAX)]
 Title: TypeAlias = Annotated[str, Meta(min_length=1, max_length=TITLE_CHARS_MAX)]
 Type: TypeAlias = Annotated[str, Meta(min_length=1, max_length=32, extra_json_schema={"pattern": "^[a-z][a-z0-9_.]{0,31}$"})]
 Members: TypeAlias = Annotated[list[Id], Meta(max_length=GROUP_MEMBERS_MAX)]
+TypingKind: TypeAlias = Literal["typing", "recording", "stopped"]
+PresenceState: TypeAlias = Literal["online", "offline", "unknown"]
 
 # What the home writes itself; a client cannot send these types.
 GROUP_TYPES = frozenset({"group.create", "group.add", "group.remove", "group.leave", "group.rename", "group.role"})
@@ -135,6 +139,22 @@ class FetchPerson(_Frame, tag="fetch_person", kw_only=True):
 
 class Ping(_Frame, tag="ping", kw_only=True):
     """Answered by ``pong`` with a newer cursor."""
+
+
+class Watch(_Frame, tag="watch", kw_only=True):
+    """Replaces the set of people whose presence this session is told; empty ends it. Answered by no frame of its own: ``presence`` comes
+    of each as soon as his home knows, and whenever it changes."""
+
+    users: Annotated[list[Id], Meta(max_length=WATCH_MAX)]
+
+
+class Typing(_Frame, tag="typing", kw_only=True):
+    """The user is writing or recording something, or stopped: said again every 3 s while he does. Never answered or kept; what is said too
+    often is dropped."""
+
+    conversation: Id
+    """Or a user's id: the direct conversation with him."""
+    kind: TypingKind
 
 
 class GroupCreate(_Frame, tag="group_create", kw_only=True):
@@ -339,6 +359,31 @@ class Person(_Frame, tag="person", kw_only=True):
     """As the person's own token says; empty while his home does not know it, ask again later."""
 
 
+class Presence(Struct, omit_defaults=True, kw_only=True):
+    """Whether somebody is here."""
+
+    user: Id
+    state: PresenceState
+    """``unknown``: it is hidden from the reader, or his home does not know. It is never shown as offline."""
+    last_seen: int | None = None
+    """When he was last here; to the minute, or some minutes too early after a crash. None: hidden, or not known, or he is here."""
+
+
+class PresenceChanged(_Frame, tag="presence", kw_only=True):
+    """What is known of people whom the session watches; of everybody else in its set it holds what was said before."""
+
+    people: list[Presence]
+
+
+class TypingShown(_Frame, tag="typing", kw_only=True):
+    """Somebody is writing or recording: shown for ``ms``, unless it is said again or an entry of his comes; ``stopped``: no longer."""
+
+    conversation: Id
+    user: Id
+    kind: TypingKind
+    ms: int
+
+
 class Pong(_Frame, tag="pong", kw_only=True):
     time: int
     cursor: str | None = None
@@ -368,10 +413,11 @@ class Reconnect(_Frame, tag="reconnect", kw_only=True):
 
 ClientFrame: TypeAlias = (
     Hello | Send | Ack | Read | Fetch | FetchHeads | FetchMembers | FetchPerson | Ping
-    | GroupCreate | GroupAdd | GroupRemove | GroupLeave | GroupRename | GroupRole | Block | Unblock
+    | Watch | Typing | GroupCreate | GroupAdd | GroupRemove | GroupLeave | GroupRename | GroupRole | Block | Unblock
 )  # fmt: skip
 ServerFrame: TypeAlias = (
-    Welcome | Heads | Synced | Message | Sent | HeadChanged | Receipts | Entries | MembersPage | Person | Pong | Error | Reconnect
+    Welcome | Heads | Synced | Message | Sent | HeadChanged | Receipts | Entries | MembersPage | Person
+    | PresenceChanged | TypingShown | Pong | Error | Reconnect
 )  # fmt: skip
 BlockOp: TypeAlias = Block | Unblock
 GroupOp: TypeAlias = GroupCreate | GroupAdd | GroupRemove | GroupLeave | GroupRename | GroupRole

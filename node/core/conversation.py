@@ -390,6 +390,10 @@ class Conversation:
         return self.state in (OPEN, FROZEN, SEALED) and quiet and self.marks.dirty_since is None and self.marks.writing is None
 
     @property
+    def is_open(self) -> bool:
+        return self.state == OPEN
+
+    @property
     def is_closed(self) -> bool:
         return self.state == CLOSED
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from node.core import frames as f
 from node.core.asking import FIRST
+from node.core.live_frames import PresenceAnswer
 
 if TYPE_CHECKING:
     from node.core.node import NodeCore
@@ -40,6 +41,8 @@ def edge_handlers(node: NodeCore) -> Hands:
         f.EntriesAnswer: either(edge.on_entries),
         f.MembersAnswer: either(edge.on_members),
         f.PersonAnswer: edge.on_person,
+        PresenceAnswer: asking.on_answer,
+        **node.live.at_edge(),
     }
 
 
@@ -76,4 +79,4 @@ def actor_handlers(node: NodeCore) -> Hands:
         f.Part: deliveries.on_part,
         f.MarkStored: on_stored,
     }
-    return {**mailbox, **delivered, **dict.fromkeys(of_conversation, node.to_conversation)}
+    return {**mailbox, **delivered, **node.live.at_homes(), **dict.fromkeys(of_conversation, node.to_conversation)}

@@ -12,6 +12,7 @@ Laws:
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from homing import codes
@@ -41,7 +42,9 @@ from node.core.frames import (
     SyncedOut,
 )
 from node.core.questions import QUESTIONS, Question, Wrong
+from node.core.typists import Pace
 from node.core.views import entry_of, head_of, newest_within_page
+from node.core.wishes import Wish
 
 if TYPE_CHECKING:
     from node.core.services import Services
@@ -86,6 +89,10 @@ class EdgeSession(Struct):
     behind: bool = False
     """It believes so, but its new home has not listed yet what was said while it moved."""
     requests: dict[str, Request] = {}
+    wish: Wish | None = None
+    """Whom it watches."""
+    pace: Pace | None = None
+    """How often it said that its user writes."""
 
 
 class Edge:
@@ -98,7 +105,9 @@ class Edge:
         self.sessions: dict[int, EdgeSession] = {}
         self.deadlines: deque[tuple[float, int, str]] = deque()
         self.ask_again_at: float | None = None
-        self.client = {
+        self.on_home: Callable[[int, EdgeSession], None] = lambda session, s: None
+        """Called when a session has a home, or another one."""
+        self.client: dict[type, Callable[..., None]] = {
             p.Ack: self._ack,
             p.Read: self._read,
             p.Ping: self._ping,
@@ -177,7 +186,7 @@ class Edge:
             request = s.requests.get(id_) if s else None
             if request is not None and request.deadline == deadline:
                 self._end(session, id_)
-                self._error(session, codes.UNAVAILABLE, "no answer in time; the same id again tells what became of it", id_, retry_ms=1_000)
+                self.error(session, codes.UNAVAILABLE, "no answer in time; the same id again tells what became of it", id_, retry_ms=1_000)
 
     def next_deadline(self) -> float | None:
         return self.deadlines[0][0] if self.deadlines else None
@@ -193,19 +202,19 @@ class Edge:
         if ask is not None:
             asked = ask(s.who.user, session, frame)
             if isinstance(asked, Wrong):
-                return self._error(session, codes.INVALID, asked.message, frame.id, asked.field)  # type: ignore[union-attr]  # all have one
+                return self.error(session, codes.INVALID, asked.message, frame.id, asked.field)  # type: ignore[union-attr]  # all have one
             return self._ask(session, s, *asked)
         handler = self.client.get(type(frame))
         if handler is None:
-            return self._error(session, codes.HELLO_TWICE, "hello was said already")
-        handler(session, s, frame)  # type: ignore[operator]  # the table pairs each type with its handler
+            return self.error(session, codes.HELLO_TWICE, "hello was said already")
+        handler(session, s, frame)
 
     def _ask(self, session: int, s: EdgeSession, place: str, frame: Question) -> None:
         id_ = frame.id
         if id_ not in s.requests and len(s.requests) >= self.sv.limits.requests_per_session_max:
-            return self._error(session, codes.OVERLOADED, "too many requests without an answer", id_, retry_ms=500)
+            return self.error(session, codes.OVERLOADED, "too many requests without an answer", id_, retry_ms=500)
         if type(frame) is AskEntries and id_ not in s.requests and self._pages(s) >= self.sv.limits.fetches_per_session_max:
-            return self._error(session, codes.OVERLOADED, "too many pages under way", id_, retry_ms=200)
+            return self.error(session, codes.OVERLOADED, "too many pages under way", id_, retry_ms=200)
         deadline = self.sv.now + self.sv.limits.request_timeout_s
         request = s.requests[id_] = Request(place, frame, deadline)
         self.sv.note("asked", place, 0, id_, f"session {session}")
@@ -222,7 +231,7 @@ class Edge:
             self._end(session, id_)
             # Overloaded is said only of what cannot have a seq (P7).
             code = codes.UNAVAILABLE if request.tried else codes.OVERLOADED
-            return self._error(session, code, "the home of this conversation takes nothing now", id_, retry_ms=500)
+            return self.error(session, code, "the home of this conversation takes nothing now", id_, retry_ms=500)
         request.tried = request.tried or bool(owner)
 
     def _end(self, session: int, id_: str) -> Request | None:
@@ -268,6 +277,7 @@ class Edge:
                 time=self.sv.time_ms(), heartbeat_ms=s.heartbeat_ms,
             )  # fmt: skip
             self.sv.emit(ToClient(frame.session, welcome))
+        self.on_home(frame.session, s)
 
     def on_drop(self, frame: DropSession, home: str) -> None:
         s = self.sessions.get(frame.session)
@@ -336,7 +346,7 @@ class Edge:
         if self._answered(frame, owner):
             code = codes.CODES.get(frame.code, codes.UNAVAILABLE)
             self.sv.note("refused", frame.conversation, 0, frame.id, frame.code)
-            self._error(frame.session, code, frame.message, frame.id, frame.field, frame.conversation, frame.retry_after_ms)
+            self.error(frame.session, code, frame.message, frame.id, frame.field, frame.conversation, frame.retry_after_ms)
 
     def on_not_here(self, frame: NotHere, _: str) -> None:
         s = self.sessions.get(frame.session)
@@ -361,7 +371,7 @@ class Edge:
             page = p.MembersPage(id=frame.id, conversation=frame.conversation, members=members, title=frame.title)
             self.sv.emit(ToClient(frame.session, page))
 
-    def _error(
+    def error(
         self,
         session: int,
         code: codes.Code,

@@ -17,6 +17,13 @@ class ToClient(Struct, frozen=True, gc=False):
     frame: ServerFrame
 
 
+class ToClients(Struct, frozen=True, gc=False):
+    """Send ``frame`` to these sessions; encoded once per format."""
+
+    frame: ServerFrame
+    sessions: tuple[int, ...]
+
+
 class EntryToClients(Struct, frozen=True, gc=False):
     """Send the entry as ``message`` to these sessions; encoded once per format."""
 
@@ -39,10 +46,17 @@ class CloseClient(Struct, frozen=True, gc=False):
     code: str
 
 
+class PrivacyWanted(Struct, frozen=True, gc=False):
+    """Read what a user shows of himself, and say it to ``NodeCore.live.privacies.told`` under this number."""
+
+    user: str
+    n: int
+
+
 class EndNode(Struct, frozen=True, gc=False):
     """This incarnation answers nothing more: close every socket and come back as a new one."""
 
     reason: str
 
 
-Effect: TypeAlias = ToClient | EntryToClients | SentToClient | CloseClient | EndNode
+Effect: TypeAlias = ToClient | ToClients | EntryToClients | SentToClient | CloseClient | PrivacyWanted | EndNode

@@ -1,6 +1,7 @@
 """What nodes say to each other over the mesh: edge ↔ mailbox ↔ conversation (``design.md`` §3, §4).
 
-Each frame is a msgpack array with an integer tag below 20. On one node the same frames go from hand to hand without being encoded.
+Each frame is a msgpack array with an integer tag; those of presence and typing: ``live_frames.py``. On one node the same frames go from
+hand to hand without being encoded.
 ``session`` numbers are the edge's own; together with the edge's incarnation they are unique.
 """
 
@@ -10,6 +11,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from node.core.live_frames import LiveFrame
 from storage.store import ClientTime, EntryRow, Id, Number
 
 
@@ -390,4 +392,5 @@ NodeFrame: TypeAlias = (
     | MarkReport | MarkStored | MarksMoved | AskHead | HeadAnswer | AskEntries | EntriesAnswer | AskMembers | MembersAnswer
     | Attach | Attached | Detach | DropSession | MarkFrom | AskCursor | CursorAnswer | FanOut | SentOut | HeadOut | MarksOut
     | HeadsOut | SyncedOut | AskHeads | AskPerson | PersonAnswer | RevokeDevice | DeviceRevoked | AskedSent | BlockChange
+    | LiveFrame
 )  # fmt: skip

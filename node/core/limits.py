@@ -63,6 +63,36 @@ class CoreLimits(Struct, frozen=True, forbid_unknown_fields=True):
     """Active conversations of a node; past it the longest idle are let go, or requests refused as overloaded."""
     sessions_per_user_max: int = 16
     """Devices of a user that are connected at the same time."""
+    watch_pace_s: float = 1.0
+    """A session's next set of people whom it watches is taken no sooner; a list that is scrolled through changes it all the time."""
+    watchers_per_user_max: int = 4_096
+    """Watchers of one user; more are told ``unknown``. His coming is one frame for each of them at worst."""
+    watch_pairs_max: int = 400_000
+    """Pairs of watcher and watched that a node keeps as home of the one, and as many as home of the other: some 150 MB in all at worst."""
+    presence_gather_s: float = 0.05
+    """What changes within this goes as one frame to each home."""
+    presence_silence_s: float = 30.0
+    """How long a slot's new home says of nobody that he is offline: his sessions have lost their home, and are on their way back."""
+    linger_s: float = 5.0
+    """Somebody whose last session ended is here so much longer: a reconnect does not blink. With ``edge.idle_s`` it makes 30 s."""
+    last_seen_store_s: float = 300.0
+    """The row of somebody who is here is written so often: as far may his last_seen be behind after a crash of his home."""
+    last_seen_pace_s: float = 60.0
+    """It is written no more often, however he comes and goes: so exact is last_seen."""
+    privacy_age_s: float = 600.0
+    """What somebody shows is read again after this, should the announcement of a change have been lost with the node that served it."""
+    typing_pace_s: float = 1.0
+    """A session says the same of a conversation once in this time; clients repeat it every 3 s."""
+    typing_session_per_s: float = 2.0
+    """How often a session may say anything of the kind in the long run, over all its conversations."""
+    typing_session_burst: float = 8.0
+    """The same at once: it begins, stops and begins elsewhere."""
+    typing_members_per_s: float = 256.0
+    """Members of one conversation who are told of somebody typing, in the long run: some 5 % of a core if all of them are connected."""
+    typing_members_burst: float = 256.0
+    """The same at once; in a larger conversation nobody is told."""
+    typing_conversations_max: int = 10_000
+    """Conversations of a node for which that is counted; the first is forgotten, which gives it a full burst."""
     parts_max: int = 10_000
     """Roster parts of large groups that a node keeps."""
     held_deliveries_max: int = 256

@@ -84,6 +84,8 @@ class Mailbox:
         """What the user's own token calls him, as his row says it or is about to; empty: not known here."""
         self.named_at = 0
         self.sessions: dict[SessionKey, Session] = {}
+        self.seen_ms = 0
+        """When he was last here, as his row said when it was read; 0: it was not, or he never was."""
         self.index: dict[str, tuple[int, bool]] | None = None
         """Conversation → (latest of active_at and receipts_at, always)."""
         self.index_epoch = -1
@@ -142,6 +144,7 @@ class Mailbox:
         if session is not None and session.held is not None:
             held, session.held = session.held, None
             for row in held:
+            self.sv.live.came(self.user, self.seen_ms)
                 self._send(key, FanOut(row, (key[1],)))
 
     def _learn_name(self, name: str) -> None:
@@ -151,9 +154,10 @@ class Mailbox:
             self.sv.write(UserRow(self.user, self.named_at, (), name, self.named_at), _ignore, None)
 
     def on_detach(self, key: SessionKey) -> None:
-        if self.sessions.pop(key, None) is not None and not self.sessions:
-            self.idle_since = self.sv.now
-            self.sv.write(UserRow(self.user, self.sv.time_ms()), _ignore, None)
+        if self.sessions.pop(key, None) is not None:
+            self.sv.live.detached(self.user, key, all(session.held is not None for session in self.sessions.values()))
+            if not self.sessions:
+                self.idle_since = self.sv.now
         for n in [n for n, sync in self.syncs.items() if sync.key == key]:
             del self.syncs[n]
 
@@ -196,7 +200,10 @@ class Mailbox:
             return
         index = {row.conversation: (max(row.active_at, row.receipts_at), row.always) for row in answer.rows}
         if answer.user is not None:
-            self.revoked.update(device for device, _ in answer.user.revoked)
+            # Beside those whose own write an older answer has overtaken.
+            self.revoked = dict(unite_revoked(self.revoked.items(), answer.user.revoked))
+            self.revoked.pop(FORGOTTEN, None)
+            self.seen_ms = max(self.seen_ms, answer.user.last_seen)
             if answer.user.named_at > self.named_at:  # an older answer may overtake our own write
                 self.name, self.named_at = answer.user.name, answer.user.named_at
         if len(index) <= self.sv.limits.mailbox_index_rows_max:
@@ -331,15 +338,15 @@ class Mailbox:
 
     def on_grown(self, conversation: str, seq: int) -> None:
         self._touch(conversation)
-        for edge, sessions in self._by_edge().items():
+        for edge, sessions in self.by_edge().items():
             self._send_all(edge, sessions, HeadOut(conversation, seq, tuple(sessions)))
 
     def on_marks_moved(self, frame: MarksMoved) -> None:
         self._touch(frame.conversation)
-        for edge, sessions in self._by_edge().items():
+        for edge, sessions in self.by_edge().items():
             self._send_all(edge, sessions, MarksOut(frame.conversation, frame.marks, tuple(sessions)))
 
-    def _by_edge(self) -> dict[str, list[int]]:
+    def by_edge(self) -> dict[str, list[int]]:
         """The sessions' numbers, by the process that holds them."""
         found: dict[str, list[int]] = {}
         for key, session in self.sessions.items():
@@ -423,7 +430,7 @@ def _lightened(heads: list[HeadAnswer]) -> list[HeadAnswer]:
 
 
 def _ignore(_outcome: Outcome, _what: None) -> None:
-    """Nobody waits for the row: storage writes it for as long as it takes, and last_seen again at the next detachment."""
+    """Nobody waits for the row: storage writes it for as long as it takes."""
 
 
 def _drop_now(services: Services, edge: str, session: int, code: str) -> None:

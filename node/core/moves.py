@@ -129,6 +129,7 @@ class Moves:
         """Asks the sessions at other edges to come back."""
         node = self.node
         self.letting_go = True
+        node.live.on_stop()
         for mailbox in node.mailboxes.values():
             for edge, session in mailbox.let_go():
                 if edge != node.me and node.send_tracked(edge, DropSession(session, GOING_AWAY.name), self._heard, None):

@@ -32,6 +32,8 @@ from node.core.dispatch import actor_handlers, edge_handlers
 from node.core.edge import Edge, Identity
 from node.core.effects import Effect, EndNode
 from node.core.limits import CoreLimits
+from node.core.live import Live
+from node.core.live_frames import TypingFrom
 from node.core.mailbox import Mailbox
 from node.core.moves import Moves
 from node.core.people import People
@@ -100,13 +102,14 @@ class NodeCore:
         """Told of each frame that changed nothing because it cannot be read, or says what cannot be."""
         self.conversations: dict[str, Conversation] = {}
         self.mailboxes: dict[str, Mailbox] = {}
-        self.edge = Edge(self, mesh.me.name, directory.member.public_url)
+        self.edge: Edge = Edge(self, mesh.me.name, directory.member.public_url)
         self.asking = Asking(self)
         self.people = People(self, self.mailboxes)
         self.revocations = Revocations(self, self.on_mailbox)
         self.deliveries = Deliveries(self)
         self.reports = Reports(self)
         self.report_mark = self.reports.add
+        self.live: Live = Live(self)
         self.local: deque[tuple[Struct, str]] = deque()
         self.writes: dict[int, tuple[Callable[[Outcome, Any], None], Any]] = {}
         self.asks: dict[int, Callable[[Answer], None]] = {}
@@ -195,6 +198,9 @@ class NodeCore:
             if len(self.homes) < HOMES_MAX:
                 self.homes[id_] = home
         return home
+
+    def term_of(self, id_: str) -> int:
+        return self.directory.table.terms[slot_of(id_)]
 
     def send(self, incarnation: str, frame: Struct) -> bool:
         if incarnation == self.me:
@@ -409,6 +415,7 @@ class NodeCore:
             mailbox.on_table()
         self.edge.on_table(self.members)
         self.revocations.on_table()
+        self.live.on_table()
         self._drain()
         events += self.mesh.set_epoch(table.epoch, self.now)
         self._handle(events)
@@ -447,12 +454,13 @@ class NodeCore:
         id_ = frame.conversation
         conversation = self.conversations.get(id_)
         if conversation is None:
-            conversation = self._activate(id_, frame, source)
+            conversation = self.activate(id_, frame, source)
             if conversation is None:
                 return
         conversation.on_frame(frame, source)
 
-    def _activate(self, id_: str, frame: ConversationFrame, source: str) -> Conversation | None:
+    def activate(self, id_: str, frame: ConversationFrame | TypingFrom, source: str) -> Conversation | None:
+        """Opens a conversation for what was asked of it; None: it is not at home here, or there is no room, and whoever waits hears so."""
         if not is_id(id_):
             self.absurd(source, "not a conversation's id")
             return None

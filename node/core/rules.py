@@ -27,6 +27,16 @@ class Rules(Struct, frozen=True):
     """A deliver frame that was under way for more than 2 minutes is refused (§3)."""
     mark_max: bool = True
     """Marks only move forward (P5)."""
+    presence_silence: bool = True
+    """A slot's new home says of nobody that he is offline before his sessions had time to come (§4)."""
+    presence_privacy: bool = True
+    """The home of the watched decides who sees him (§4)."""
+    reciprocal: bool = True
+    """Who shows nothing to somebody sees nothing of him (§4)."""
+    last_seen_durable: bool = True
+    """A last_seen is told only once it is durable (§4)."""
+    typing_members: bool = True
+    """Only members, whom nobody blocked, are told of as typing (§4)."""
     fence: bool = True
     """A FENCED answer ends the incarnation (§5)."""
 

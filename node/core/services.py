@@ -17,6 +17,16 @@ T = TypeVar("T")
 NOBODY = ""
 
 
+class Comings(Protocol):
+    """Who hears of sessions that come and go: ``live.py``."""
+
+    def came(self, user: str, row_ms: int) -> None:
+        """A session of a user at home here is let in; ``row_ms``: his row's last_seen, 0 if it was not read."""
+
+    def detached(self, user: str, key: tuple[str, int], is_last: bool) -> None:
+        """A session of a user at home here is gone, his last one or not."""
+
+
 class Services(Protocol):
     me: str
     """This incarnation."""
@@ -25,6 +35,10 @@ class Services(Protocol):
     limits: CoreLimits
     rules: Rules
     epoch: int
+
+    @property
+    def live(self) -> Comings:
+        """Presence and typing."""
 
     @property
     def has_room(self) -> bool:

@@ -41,6 +41,7 @@ class Upkeep:
             node.conversations.pop(id_).close()
         for user in [user for user, m in node.mailboxes.items() if m.is_idle()]:
             del node.mailboxes[user]
+        node.live.beat()
 
     def _look(self) -> None:
         """Sessions of silent homes are closed; while the directory is silent the cell row is looked at instead."""

@@ -34,6 +34,7 @@ from homing.protocol import (
     Send,
     ServerFrame,
     Unblock,
+    Watch,
 )
 from msgspec import Struct
 
@@ -161,6 +162,8 @@ def wrong_field(frame: ClientFrame) -> str | None:
         return next((f"have.{key[:40]}" for key in frame.have if not is_id(key)), None)
     if isinstance(frame, FetchPerson | Block | Unblock):
         return None if is_id(frame.user) else "user"
+    if isinstance(frame, Watch):
+        return next((f"users[{n}]" for n, user in enumerate(frame.users) if not is_id(user)), None)
     if not is_id(frame.conversation):
         return "conversation"
     if isinstance(frame, GroupCreate | GroupAdd | GroupRemove):

@@ -48,7 +48,9 @@ from homing.protocol import (
     Sent,
     ServerFrame,
     Synced,
+    Typing,
     Unblock,
+    Watch,
     Welcome,
 )
 from homing.state import Request
@@ -170,6 +172,8 @@ class ChatServer:
                 chat = self.chats[f.conversation]
                 members = [MemberInfo(user=u, role="owner" if u == chat.members[0] else "member") for u in chat.members]
                 await session.send(MembersPage(id=f.id, conversation=f.conversation, members=members, title=chat.title))
+            case Watch() | Typing():
+                pass
             case _:
                 await self._on_request(session, f)
 

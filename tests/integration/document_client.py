@@ -58,7 +58,9 @@ class Protocol:
 
     def name_of(self, frame: Json) -> str:
         """Which message of the document this frame is. Raises: it is none, or is not as its schema says."""
-        name = next((name for name, message in self.messages.items() if self._constant(message) == frame.get(self._tag)), None)
+        asked = {operation.message["name"] for operation in self.operations.values()}
+        said = (name for name in self.messages if name not in asked)  # what a node says
+        name = next((name for name in said if self._constant(self.messages[name]) == frame.get(self._tag)), None)
         assert name is not None, f"not in the document: {frame}"
         self._validators[name].validate(frame)
         return name

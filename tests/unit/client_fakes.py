@@ -34,7 +34,9 @@ from homing.protocol import (
     Sent,
     ServerFrame,
     Synced,
+    Typing,
     Unblock,
+    Watch,
     Welcome,
 )
 from homing.state import CoreState, Request
@@ -117,6 +119,8 @@ class Server:
                         id=frame.id, conversation=frame.conversation, members=members, title=self.titles.get(frame.conversation, "")
                     )
                 ]
+            case Watch() | Typing():
+                pass
             case _:
                 return [self.take(frame)]
         return []

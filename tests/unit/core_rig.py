@@ -20,6 +20,22 @@ ALICE, BOB, CAROL, DAVE = (user_id(name) for name in ("alice", "bob", "carol", "
 DIRECT = direct_id(ALICE, BOB)
 
 
+class Comings:
+    """Who came and went."""
+
+    def __init__(self) -> None:
+        self.noted: list[tuple[str, str]] = []
+
+    def came(self, user: str, row_ms: int) -> None:
+        self.noted.append(("came", user))
+
+    def detached(self, user: str, key: tuple[str, int], is_last: bool) -> None:
+        self.noted.append(("left" if is_last else "detached", user))
+
+    def on_stop(self) -> None:
+        self.noted.append(("stop", ""))
+
+
 class Rig:
     """Services for actors under test."""
 
@@ -44,6 +60,7 @@ class Rig:
         self.reports: list[tuple[str, str, int, int]] = []
         self.to_tell: list[tuple[str, str]] = []
         """Of these the user's other devices are to hear."""
+        self.live = Comings()
         self.ended = False
         self.store = MemoryStore()
         self.store.commit([Write(ME, CellRow(1, (ME, OTHER)))])

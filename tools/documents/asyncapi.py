@@ -30,10 +30,14 @@ ANSWERS: dict[type[Struct], tuple[type[Struct], ...]] = {
     p.FetchMembers: (p.MembersPage, p.Error),
     p.FetchPerson: (p.Person, p.Error),
     p.Ping: (p.Pong,),
+    p.Watch: (),
+    p.Typing: (),
 }
 """Client frame → what answers it; what is not here makes an entry: see ``MAKES_ENTRY``."""
 MAKES_ENTRY = (p.Sent, p.Error)
-UNASKED: tuple[type[Struct], ...] = (p.Message, p.HeadChanged, p.Receipts, p.Reconnect, p.Error)
+UNASKED: tuple[type[Struct], ...] = (
+    p.Message, p.HeadChanged, p.Receipts, p.PresenceChanged, p.TypingShown, p.Reconnect, p.Error,
+)  # fmt: skip
 """What comes without being asked for."""
 DESCRIPTION = """\
 A client opens a WebSocket at `{path}` of any node and offers a sub-protocol: `{json}` (JSON objects in text messages) or
@@ -60,8 +64,11 @@ def asyncapi() -> Json:
     clients, nodes = get_args(p.ClientFrame), get_args(p.ServerFrame)
     schemas = schemas_of([*clients, *nodes])
     _older_dialect(schemas.components)
-    examples = protocol_examples()
-    messages = {_op(kind): _message(kind, schemas.ref(kind), examples[_op(kind)]) for kind in (*clients, *nodes)}
+    messages = {
+        _name(kind): _message(kind, schemas.ref(kind), examples[_op(kind)])
+        for kinds, examples in zip((clients, nodes), protocol_examples(), strict=True)
+        for kind in kinds
+    }
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -84,11 +91,11 @@ def asyncapi() -> Json:
             "session": {
                 "address": WS_PATH,
                 "title": "One device's session",
-                "messages": {op: {"$ref": f"#/components/messages/{op}"} for op in messages},
+                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
                 "bindings": {"ws": _binding()},
             }
         },
-        "operations": {**{_op(kind): _asked(kind) for kind in clients}, "unasked": _unasked()},
+        "operations": {**{_name(kind): _asked(kind) for kind in clients}, "unasked": _unasked()},
         "components": {
             "messages": messages,
             "schemas": schemas.components,
@@ -102,12 +109,13 @@ def asyncapi() -> Json:
     }  # fmt: skip
 
 
-def protocol_examples() -> dict[str, list[Any]]:
-    """Op → the examples on the protocol's page; a test has read each of them."""
-    found: dict[str, list[Any]] = {}
-    for text in re.findall(r"```json\n(.*?)\n```", PROTOCOL_PAGE.read_text(encoding="utf-8"), re.DOTALL):
-        value = json.loads(text)
-        found.setdefault(value["op"], []).append(value)
+def protocol_examples() -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
+    """Op → the examples on the protocol's page, of the clients' frames and of the nodes'; a test has read each of them."""
+    found: tuple[dict[str, list[Any]], dict[str, list[Any]]] = {}, {}
+    for part, of_part in zip(PROTOCOL_PAGE.read_text(encoding="utf-8").split("## From the server"), found, strict=True):
+        for text in re.findall(r"```json\n(.*?)\n```", part, re.DOTALL):
+            value = json.loads(text)
+            of_part.setdefault(value["op"], []).append(value)
     return found
 
 
@@ -117,8 +125,15 @@ def _op(kind: type[Struct]) -> str:
     return tag
 
 
+def _name(kind: type[Struct]) -> str:
+    """Its op; what a node says under an op that clients say too has another one."""
+    both = kind in get_args(p.ServerFrame) and any(_op(kind) == _op(other) for other in get_args(p.ClientFrame))
+    return f"{_op(kind)}_shown" if both else _op(kind)
+
+
 def _message(kind: type[Struct], ref: Json, examples: list[Any]) -> Json:
-    message: Json = {"name": _op(kind), "title": kind.__name__, "payload": ref, "examples": [{"payload": example} for example in examples]}
+    shown = [{"payload": example} for example in examples]
+    message: Json = {"name": _name(kind), "title": kind.__name__, "payload": ref, "examples": shown}
     if kind.__doc__:
         message["summary"] = " ".join(kind.__doc__.split())
     if "id" in kind.__struct_fields__:
@@ -144,7 +159,7 @@ def _unasked() -> Json:
 
 
 def _in_channel(kind: type[Struct]) -> Json:
-    return {"$ref": f"#/channels/session/messages/{_op(kind)}"}
+    return {"$ref": f"#/channels/session/messages/{_name(kind)}"}
 
 
 def _binding() -> Json:
