@@ -120,6 +120,13 @@ class Gateway:
         self.core.on_client(c.id, frame, now)
         self.apply()
 
+    def open_poll(self, c: Connection, claims: Claims, cursor: int) -> None:
+        """A device that polls begins a session; whoever calls has looked at its token."""
+        self.connections[c.id] = c
+        who = Identity(claims.user, claims.device, claims.name)
+        self.core.open(c.id, who, cursor, {}, int(self.config.heartbeat_s * 1_000), self.clock.time())
+        self.apply()
+
     def on_close(self, c: Connection, code: int) -> None:
         self.connections.pop(c.id, None)
         session = c.session
@@ -226,20 +233,13 @@ class Gateway:
             c = self.connections.get(effect.session)
             if c is not None:
                 self._put(c, effect.frame)
+        elif isinstance(effect, ToClients):
+            self._to_all(effect)
         elif isinstance(effect, CloseClient):
             self._close(effect)
         elif isinstance(effect, EndNode):
             self.on_end(effect.reason)
 
-    def _message(self, effect: EntryToClients) -> None:
-        encoded = EncodedEntry(entry_of(effect.row))
-        elif isinstance(effect, ToClients):
-            self._to_all(effect)
-        connections = self.connections
-        for session in effect.sessions:
-            c = connections.get(session)
-            if c is not None:
-                self.counts["frames_out"] += 1
     def _to_all(self, effect: ToClients) -> None:
         encoded: dict[bool, bytes] = {}
         for session in effect.sessions:
@@ -250,6 +250,13 @@ class Gateway:
                 self.counts["frames_out"] += 1
                 c.send(encoded[c.binary])
 
+    def _message(self, effect: EntryToClients) -> None:
+        encoded = EncodedEntry(entry_of(effect.row))
+        connections = self.connections
+        for session in effect.sessions:
+            c = connections.get(session)
+            if c is not None:
+                self.counts["frames_out"] += 1
                 c.send(message_frame(encoded, c.binary))
 
     def _sent(self, effect: SentToClient) -> None:

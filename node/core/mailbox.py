@@ -83,9 +83,9 @@ class Mailbox:
         self.name = ""
         """What the user's own token calls him, as his row says it or is about to; empty: not known here."""
         self.named_at = 0
-        self.sessions: dict[SessionKey, Session] = {}
         self.seen_ms = 0
         """When he was last here, as his row said when it was read; 0: it was not, or he never was."""
+        self.sessions: dict[SessionKey, Session] = {}
         self.index: dict[str, tuple[int, bool]] | None = None
         """Conversation → (latest of active_at and receipts_at, always)."""
         self.index_epoch = -1
@@ -142,9 +142,9 @@ class Mailbox:
     def _let_in(self, key: SessionKey) -> None:
         session = self.sessions.get(key)
         if session is not None and session.held is not None:
+            self.sv.live.came(self.user, self.seen_ms)
             held, session.held = session.held, None
             for row in held:
-            self.sv.live.came(self.user, self.seen_ms)
                 self._send(key, FanOut(row, (key[1],)))
 
     def _learn_name(self, name: str) -> None:
