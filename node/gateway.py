@@ -25,7 +25,7 @@ from node.core.node import NodeCore
 from node.core.views import entry_of
 from node.edge.codec import BadFrame, EncodedEntry, decode, encode, message_frame, sent_frame
 from node.edge.limits import RateLimits, SendLimiter, TokenBucket, UserBuckets
-from node.edge.tokens import TokenChecker, TokenError
+from node.edge.tokens import Claims, TokenChecker, TokenError
 from node.edge.websocket import Connection
 
 CLOSE_CODES = {
