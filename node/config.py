@@ -11,6 +11,7 @@ from node.demo.config import DemoConfig
 from node.edge.issuers import TokensConfig
 from node.edge.limits import RateLimits
 from node.edge.websocket import EdgeLimits
+from node.poll_limits import PollLimits
 from node.rest.limiters import LimiterConfig
 from router.config import MeshConfig
 from router.process import ProcessConfig
@@ -60,5 +61,6 @@ class Settings(Struct, frozen=True):
     tokens: TokensConfig
     accounts: AccountsConfig
     limiters: LimiterConfig
+    polls: PollLimits
     demo: DemoConfig
     node: NodeConfig

@@ -95,7 +95,7 @@ class Node:
         clocks = Clocks(loop.time, lambda: self.directory.time_ms(loop.time()), lambda: self.directory.joined)
         keys = Keys(Path(settings.process.tokens_dir), settings.process.cluster)
         origins = settings.edge.origins
-        door = Door(settings.accounts, settings.limiters, keys, checker, clocks, origins, self.http.revoked, self.gateway)
+        door = Door(settings.accounts, settings.limiters, keys, checker, clocks, origins, self.http.revoked, self.gateway, settings.polls)
         self.http.before_revoke = door.end_renewals
         door.add_to(app, self.http.ops.registry)
         return door
@@ -174,6 +174,8 @@ class Node:
         else:
             code = self.ended.result()
         failed.cancel()
+        if self.door is not None:
+            self.door.polls.stop()  # the edge waits for requests that are not answered yet
         await self.edge.stop(CLOSE_RESTART, "going_away")
         if self.issuers_keys is not None:
             await self.issuers_keys.stop()

@@ -9,8 +9,27 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from homing.protocol import Body, ClientTime, Entry, Head, Id, MemberInfo, RequestId, Seq, Title
+from homing.protocol import (
+    Body,
+    ClientTime,
+    Entry,
+    Head,
+    HeadChanged,
+    Heads,
+    Id,
+    MemberInfo,
+    PresenceChanged,
+    Receipts,
+    Reconnect,
+    RequestId,
+    Seq,
+    Synced,
+    Title,
+    TypingShown,
+    Welcome,
+)
 from homing.protocol import Members as MemberIds
+from homing.protocol import Message as MessageFrame
 from homing.protocol import Type as EntryType
 
 NAME_CHARS_MAX = 64
@@ -328,3 +347,25 @@ class Receipt(Struct, kw_only=True):
     conversation: Id
     seq: Seq
     status: Literal["delivered", "read"]
+
+
+class EventsQuery(Struct, kw_only=True):
+    cursor: Annotated[str, Meta(max_length=64, extra_json_schema={"pattern": r"^[0-9a-f]{16}\.[0-9]{1,12}\.[0-9]{1,15}$"})] | None = None
+    """That of the last answer, which says that it has arrived; without one the conversation list comes first, as after a first hello."""
+    timeout: Annotated[int, Meta(ge=0, le=30)] = 25
+    """Seconds after which an answer without events comes."""
+
+
+EventFrame: TypeAlias = (
+    Welcome | Heads | Synced | MessageFrame | HeadChanged | Receipts | PresenceChanged | TypingShown | Reconnect
+)  # fmt: skip
+"""What comes to a session without being asked for. Answers come to who asked, and errors are refusals."""
+
+
+class Events(Struct, kw_only=True):
+    """What the WebSocket would have brought, in its order. At least once: show by seq, and read what is missing from the history."""
+
+    events: list[EventFrame]
+    """Frames of ``homing.v1.json``."""
+    cursor: str
+    """For the next request, here or at any other node."""

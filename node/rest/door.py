@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,8 @@ from node.accounts.service import Accounts
 from node.accounts.signer import Signer
 from node.edge.tokens import TokenChecker
 from node.gateway import Gateway
+from node.poll_limits import PollLimits
+from node.polls import Polls
 from node.refusal import Refused
 from node.rest.chat import Chat
 from node.rest.limiters import LimiterConfig, Limiters
@@ -57,6 +60,7 @@ class Door:
         origins: web origins that may ask, beside the node's own host.
         revoke: closes a device's sessions in the whole cluster; None: done.
         gateway: the way to the node's core.
+        polls: the section of its name.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Door:
         origins: frozenset[str],
         revoke: Callable[[str, str], Awaitable[Code | None]],
         gateway: Gateway,
+        polls: PollLimits,
     ) -> None:
         async def revoke_here(user: str, device: str) -> Code | None:
             self.revoked.forget(user, device)
@@ -78,7 +83,8 @@ class Door:
         self.accounts = Accounts(config, signer, clocks.time_ms, revoke_here)
         self.revoked = RevokedDevices(self.accounts.is_revoked, clocks.now)
         profiles = Profiles(config, self.accounts.database, clocks.time_ms)
-        routes = all_routes(self.accounts, profiles, Chat(gateway))
+        self.polls = Polls(gateway, polls, gateway.clock, lambda: secrets.token_hex(8))
+        routes = all_routes(self.accounts, profiles, Chat(gateway), self.polls)
         around = Surroundings(checker, clocks.now, clocks.time_ms, clocks.is_ready, self.revoked)
         self.server = RestServer(routes, around, Limiters(limiters), origins)
         self._clocks = clocks
@@ -93,7 +99,7 @@ class Door:
 
     def add_to(self, app: web.Application, registry: CollectorRegistry) -> None:
         self.server.add_to(app)
-        registry.register(RestMetrics(self.server, self.accounts))
+        registry.register(RestMetrics(self.server, self.accounts, self.polls))
 
     def start(self) -> None:
         """Loads what it needs before the first person comes, once the node serves."""

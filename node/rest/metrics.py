@@ -8,12 +8,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from node.accounts.service import Accounts
+from node.polls import Polls
 from node.rest.server import RestServer
 
 
 class RestMetrics(Collector):
-    def __init__(self, server: RestServer, accounts: Accounts) -> None:
-        self.server, self.accounts = server, accounts
+    def __init__(self, server: RestServer, accounts: Accounts, polls: Polls) -> None:
+        self.server, self.accounts, self.polls = server, accounts, polls
 
     def collect(self) -> Iterator[Metric]:
         answers = CounterMetricFamily("homing_rest_requests", "Answers by operation and status", labels=["operation", "status"])
@@ -26,6 +27,15 @@ class RestMetrics(Collector):
                 limited.add_metric([name, by], count)
         yield limited
         yield from self._accounts()
+        yield from self._polls()
+
+    def _polls(self) -> Iterator[Metric]:
+        polls = self.polls
+        yield GaugeMetricFamily("homing_polls_sessions", "Devices that poll", len(polls.by_device))
+        yield GaugeMetricFamily("homing_polls_open", "Polls that wait for something", len(polls.waiting))
+        yield GaugeMetricFamily("homing_polls_bytes", "Bytes that wait for devices that poll", polls.bytes)
+        for name, count in polls.counts.items():
+            yield CounterMetricFamily(f"homing_polls_{name}", f"Polls: {name.replace('_', ' ')}", count)
 
     def _accounts(self) -> Iterator[Metric]:
         accounts = self.accounts

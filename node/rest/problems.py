@@ -31,6 +31,7 @@ STATUS: dict[Code, int] = {
     codes.UNAVAILABLE: 503,
     codes.RATE_LIMITED: 429,
     codes.GOING_AWAY: 503,
+    codes.SESSION_REPLACED: 409,
     codes.TOKEN_INVALID: 401,
     codes.TOKEN_EXPIRED: 401,
     codes.DEVICE_REVOKED: 401,

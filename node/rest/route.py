@@ -23,6 +23,8 @@ class Call(Struct):
     path: dict[str, str]
     query: Struct | None
     body: Struct | None
+    is_gone: Callable[[], bool] = lambda: False
+    """Whether the client has closed its connection."""
 
     @property
     def who(self) -> Claims:

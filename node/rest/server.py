@@ -112,7 +112,7 @@ class RestServer:
                 raise Refused(codes.DEVICE_REVOKED, "this device was signed out")
         query = read_query(request, route.query) if route.query is not None else None
         body = await read_body(request, route.body) if route.body is not None else None
-        call = Call(claims, dict(request.match_info), query, body)
+        call = Call(claims, dict(request.match_info), query, body, lambda: request.transport is None)
         if route.limited_by is not None:
             _wait(limiter.take_user(route.limited_by(call), address, now))
         return _response(route, await route.handle(call))

@@ -6,19 +6,21 @@ from typing import Any
 
 from node.accounts.profiles import Profiles
 from node.accounts.service import Accounts
+from node.polls import Polls
 from node.rest.account_routes import account_routes
 from node.rest.chat import Chat
+from node.rest.event_routes import event_routes
 from node.rest.group_routes import group_routes
 from node.rest.message_routes import message_routes
 from node.rest.route import Route
 
 
-def all_routes(accounts: Accounts, profiles: Profiles, chat: Chat) -> list[Route]:
+def all_routes(accounts: Accounts, profiles: Profiles, chat: Chat, polls: Polls) -> list[Route]:
     """The table; what is handed in does the work."""
-    return [*account_routes(accounts, profiles), *message_routes(chat), *group_routes(chat)]
+    return [*account_routes(accounts, profiles), *message_routes(chat), *group_routes(chat), *event_routes(polls)]
 
 
 def described_routes() -> list[Route]:
     """The same to read, not to call."""
     nothing: Any = None
-    return all_routes(nothing, nothing, nothing)
+    return all_routes(nothing, nothing, nothing, nothing)

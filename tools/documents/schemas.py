@@ -45,12 +45,31 @@ class Schemas:
 def schemas_of(kinds: Iterable[type[Struct]]) -> Schemas:
     """The schemas of ``kinds`` and of every struct that is reached from them."""
     kinds = list(dict.fromkeys(kinds))
-    refs, components = msgspec.json.schema_components(kinds, ref_template=REF + "{name}")
-    names = {kind: ref["$ref"].removeprefix(REF) for kind, ref in zip(kinds, refs, strict=True)}
-    for kind in _reached(kinds):
-        name = names.setdefault(kind, kind.__name__)
+    reached = sorted({*kinds, *_reached(kinds)}, key=lambda kind: (kind.__module__, kind.__name__))
+    refs, components = msgspec.json.schema_components(reached, ref_template=REF + "{name}")
+    found = {kind: ref["$ref"].removeprefix(REF) for kind, ref in zip(reached, refs, strict=True)}
+    names = {kind: name if name == kind.__name__ else _apart(kind) for kind, name in found.items()}
+    if len({*names.values()}) != len(names):
+        raise ValueError("two structs of one name: one of them needs another name")
+    components = _renamed(components, {REF + name: REF + names[kind] for kind, name in found.items()})
+    components = {names[kind]: components[name] for kind, name in found.items()}
+    for kind, name in names.items():
         _describe(components[name], docs(kind))
     return Schemas(dict(sorted(components.items())), names)
+
+
+def _apart(kind: type[Struct]) -> str:
+    """A name where another module has a struct of the same one: a frame says that it is one."""
+    return f"{kind.__name__}Frame" if kind.__struct_config__.tag is not None else kind.__name__
+
+
+def _renamed(value: Any, names: dict[str, str]) -> Any:
+    """The value with other references."""
+    if isinstance(value, dict):
+        return {key: _renamed(part, names) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_renamed(part, names) for part in value]
+    return names.get(value, value) if isinstance(value, str) else value
 
 
 def without_null(schema: Json) -> Json:
