@@ -11,7 +11,7 @@ Laws:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, get_args
 
 from homing import codes
@@ -20,8 +20,9 @@ from msgspec import Struct
 
 from node.config import NodeConfig
 from node.core.edge import Identity
-from node.core.effects import CloseClient, Effect, EndNode, EntryToClients, SentToClient, ToClient, ToClients
+from node.core.effects import CloseClient, Effect, EndNode, EntryToClients, PrivacyWanted, SentToClient, ToClient, ToClients
 from node.core.node import NodeCore
+from node.core.privacy import Privacy
 from node.core.views import entry_of
 from node.edge.codec import BadFrame, EncodedEntry, decode, encode, message_frame, sent_frame
 from node.edge.limits import RateLimits, SendLimiter, TokenBucket, UserBuckets
@@ -90,6 +91,8 @@ class Gateway:
         self.on_end = on_end
         self.users = UserBuckets(rates.user_sends, rates.users_max)
         self.connections: dict[int, Connection] = {}
+        self.on_privacy_wanted: Callable[[str, int], None] = lambda user, n: None
+        """Reads what a user shows of himself, for ``told_privacy``; not called where everybody shows all."""
         self.stopping = False
         self.counts = {"frames_in": 0, "frames_out": 0, "bad_frames": 0, "rate_limited": 0, "hellos": 0}
 
@@ -180,6 +183,10 @@ class Gateway:
         self.core.revoke(user, device, done, self.clock.time())
         self.apply()
 
+    def told_privacy(self, answers: Sequence[tuple[str, int, Privacy | None]]) -> None:
+        """What ``on_privacy_wanted`` was asked for; None: it could not be read."""
+        self.do(lambda: self.core.live.privacies.told_all(answers))
+
     def do(self, what: Callable[[], None]) -> None:
         """Has the core carry something out, and does what follows from it."""
         self.core.do(what, self.clock.time())
@@ -237,6 +244,8 @@ class Gateway:
             self._to_all(effect)
         elif isinstance(effect, CloseClient):
             self._close(effect)
+        elif isinstance(effect, PrivacyWanted):
+            self.on_privacy_wanted(effect.user, effect.n)
         elif isinstance(effect, EndNode):
             self.on_end(effect.reason)
 

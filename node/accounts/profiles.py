@@ -14,6 +14,8 @@ from msgspec import UNSET
 from node.accounts import names
 from node.accounts.config import AccountsConfig
 from node.accounts.database import Database
+from node.accounts.shown import privacy_of
+from node.core.privacy import ALL
 from node.edge.tokens import Claims
 from node.refusal import Refused
 from storage.relational.records import ContactRow, PrivacyRow, UserRow
@@ -29,8 +31,12 @@ EVERYONE = PrivacyRow("everyone", "everyone")
 class Profiles:
     """See the module. Every method raises Refused with OVERLOADED or UNAVAILABLE, and NOT_FOUND where there is no such account."""
 
-    def __init__(self, config: AccountsConfig, database: Database, time_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, config: AccountsConfig, database: Database, time_ms: Callable[[], int], changed: Callable[[str], None] = lambda user: None
+    ) -> None:
         self.config, self.database, self.time_ms = config, database, time_ms
+        self.changed = changed
+        """Called when what somebody shows of his presence, or to whom, is another, and committed: his home must hear of it."""
 
     # -------------------------------------------------------------- profiles
 
@@ -69,11 +75,13 @@ class Profiles:
         put = await self._of_account(who.user, lambda rows: rows.put_contact(who.user, row, self.config.contacts_max))
         if put is None:
             raise Refused(codes.CONFLICT, f"an address book holds at most {self.config.contacts_max} people")
+        self.changed(who.user)
         return _contact(put)
 
     async def delete_contact(self, who: Claims, contact: str) -> None:
         if not await self.database.call(lambda rows: rows.delete_contact(who.user, contact)):
             raise Refused(codes.NOT_FOUND, "this is none of your contacts")
+        self.changed(who.user)
 
     # -------------------------------------------------------------- privacy
 
@@ -84,7 +92,14 @@ class Profiles:
     async def change_privacy(self, who: Claims, change: rest.PrivacyChange) -> rest.Privacy:
         wanted = {"last_seen": change.last_seen, "online": change.online}
         changes: dict[str, str] = {key: value for key, value in wanted.items() if value is not UNSET}
-        return _privacy(await self._of_account(who.user, lambda rows: rows.set_privacy(who.user, changes, EVERYONE)))
+        chosen = await self._of_account(who.user, lambda rows: rows.set_privacy(who.user, changes, EVERYONE))
+        self.changed(who.user)
+        return _privacy(chosen)
+
+    async def shows(self, who: Claims, other: str) -> int:
+        """What he shows ``other`` of his presence: as much may he see of his (bits of ``node.core.privacy``)."""
+        found = await self.database.call(lambda rows: rows.shown([who.user]))
+        return ALL if other == who.user else privacy_of(found[who.user]).shows(other)
 
     async def _of_account(self, user: str, change: Callable[[AccountRows], T]) -> T:
         """A change of rows that hang on an account: whose token comes from elsewhere may have none."""

@@ -33,6 +33,7 @@ from node.core.frames import (
     NotHere,
     Refusal,
 )
+from node.core.live_frames import AskPresence, PresenceAnswer
 from node.core.questions import QUESTIONS, Question, Wrong
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ REPEAT_S = 2.5
 """A home that says nothing is asked again after this."""
 RETRY_MS = 500
 
-Asks: TypeAlias = Question | AskHead | MarkReport
-Answer: TypeAlias = AskedSent | EntriesAnswer | MembersAnswer | HeadAnswer | HeadsOut | MarkStored
+Asks: TypeAlias = Question | AskHead | MarkReport | AskPresence
+Answer: TypeAlias = AskedSent | EntriesAnswer | MembersAnswer | HeadAnswer | HeadsOut | MarkStored | PresenceAnswer
 Done: TypeAlias = Callable[[Answer | Refusal], None]
 
 
@@ -90,6 +91,10 @@ class Asking:
     def head(self, user: str, conversation: str, done: Done) -> None:
         """The head of one conversation, with the others' marks."""
         self._ask(conversation, AskHead(conversation, user, 0, 2**53), done)
+
+    def presence(self, user: str, shows: int, other: str, done: Done) -> None:
+        """Whether ``other`` is here, for ``user``, who shows him that much of himself."""
+        self._ask(other, AskPresence(other, user, shows, 0, ""), done)
 
     def mark(self, user: str, conversation: str, delivered: int, read: int, done: Done) -> None:
         """How far the user got; answered when it is durable. His mailbox takes it as from a device: it tells the others, and repeats it
@@ -147,7 +152,7 @@ class Asking:
 
     # -------------------------------------------------------------- answers of homes
 
-    def on_answer(self, frame: EntriesAnswer | MembersAnswer | HeadAnswer | HeadsOut | Refusal, owner: str) -> None:
+    def on_answer(self, frame: EntriesAnswer | MembersAnswer | HeadAnswer | HeadsOut | PresenceAnswer | Refusal, owner: str) -> None:
         n = frame.n if isinstance(frame, HeadAnswer) else frame.session
         asked = self.waiting.get(n)
         if asked is not None and self.sv.owner_of(asked.place) == owner:

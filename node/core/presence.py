@@ -168,7 +168,7 @@ class Presence:
         privacy = self.privacies.of(user)
         if privacy is None:
             return None
-        if self.node.rules.presence_privacy:
+        if self.node.rules.presence_privacy and watcher != user:
             shows &= privacy.shows(watcher)
         if not shows:
             return UNKNOWN

@@ -12,7 +12,7 @@ Laws:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
@@ -72,7 +72,8 @@ class Privacies:
         self.is_wanted = is_wanted
         self.changed = changed
         """Called when it is another one, or known at last."""
-        self.open_to_all = False
+        self.open_to_all = True
+        """Until somebody says that there are settings (the shell that has accounts)."""
         self.known: dict[str, Privacy] = {}
         self.asked: dict[str, int] = {}
         """Being read, under which number: an answer to an older one counts no more."""
@@ -94,6 +95,10 @@ class Privacies:
         self.n += 1
         self.asked[user] = self.n
         self.sv.emit(PrivacyWanted(user, self.n))
+
+    def told_all(self, answers: Sequence[tuple[str, int, Privacy | None]]) -> None:
+        for answer in answers:
+            self.told(*answer)
 
     def told(self, user: str, n: int, privacy: Privacy | None) -> None:
         """The shell has read it; None: it could not."""

@@ -42,19 +42,19 @@ class Chat:
         """Raises Refused: INVALID, NOT_A_MEMBER, NOT_FOUND, RESYNC, RATE_LIMITED, OVERLOADED, UNAVAILABLE."""
         frame = p.Send(id=m.id, to=m.to, body=m.body, type=m.type, ts=m.ts, after=m.after)
         self._check(who, frame)
-        answer = await self._ask(AskedSent, lambda done: self.asking.request(who.user, frame, done))
+        answer = await self.ask(AskedSent, lambda done: self.asking.request(who.user, frame, done))
         return rest.Sent(entry=entry_of(answer.row))
 
     async def conversations(self, who: Claims, query: rest.ConversationsQuery) -> rest.Conversations:
         """Raises Refused: OVERLOADED, UNAVAILABLE."""
         frame = p.FetchHeads(id=QUERY, before=query.before or None, limit=query.limit)
-        answer = await self._ask(HeadsOut, lambda done: self.asking.request(who.user, frame, done))
+        answer = await self.ask(HeadsOut, lambda done: self.asking.request(who.user, frame, done))
         return rest.Conversations(conversations=[head_of(head) for head in answer.heads], more=answer.more or None)
 
     async def members(self, who: Claims, conversation: str) -> rest.Members:
         """Raises Refused: NOT_A_MEMBER, OVERLOADED, UNAVAILABLE."""
         frame = p.FetchMembers(id=QUERY, conversation=conversation)
-        answer = await self._ask(MembersAnswer, lambda done: self.asking.request(who.user, frame, done))
+        answer = await self.ask(MembersAnswer, lambda done: self.asking.request(who.user, frame, done))
         return rest.Members(members=[p.MemberInfo(user=user, role=role) for user, role in answer.members], title=answer.title)
 
     async def messages(self, who: Claims, conversation: str, query: rest.MessagesQuery) -> rest.Messages:
@@ -78,7 +78,7 @@ class Chat:
             Refused: INVALID, NOT_A_MEMBER, NOT_FOUND, FORBIDDEN, GROUP_FULL, CONFLICT, RESYNC, RATE_LIMITED, OVERLOADED, UNAVAILABLE.
         """
         self._check(who, frame)
-        answer = await self._ask(AskedSent, lambda done: self.asking.request(who.user, frame, done))
+        answer = await self.ask(AskedSent, lambda done: self.asking.request(who.user, frame, done))
         return rest.Sent(entry=entry_of(answer.row))
 
     async def receipts(self, who: Claims, message: ids.MessageId) -> rest.MessageReceipts:
@@ -88,7 +88,7 @@ class Chat:
         message_id = ids.message_id(*message)
         if not rows or entry_of(rows[0]).message_id != message_id:
             raise Refused(codes.NOT_FOUND, "there is no such message")
-        head = await self._ask(HeadAnswer, lambda done: self.asking.head(who.user, conversation, done))
+        head = await self.ask(HeadAnswer, lambda done: self.asking.head(who.user, conversation, done))
         sender = rows[0].sender
         marks = [*head.marks, (who.user, head.delivered, head.read)]
         return rest.MessageReceipts(
@@ -103,13 +103,13 @@ class Chat:
         Raises:
             Refused: NOT_A_MEMBER, INVALID (nothing is there yet), OVERLOADED, UNAVAILABLE.
         """
-        head = await self._ask(HeadAnswer, lambda done: self.asking.head(who.user, conversation, done))
+        head = await self.ask(HeadAnswer, lambda done: self.asking.head(who.user, conversation, done))
         if not head.seq:
             raise Refused(codes.NOT_A_MEMBER, "you are not a member of this conversation", "conversation")
         if not 0 < seq <= head.seq:
             raise Refused(codes.INVALID, f"the conversation goes from 1 to {head.seq}", "seq")
         read = seq if status == "read" else 0
-        await self._ask(MarkStored, lambda done: self.asking.mark(who.user, conversation, seq, read, done))
+        await self.ask(MarkStored, lambda done: self.asking.mark(who.user, conversation, seq, read, done))
 
     def _check(self, who: Claims, frame: p.Send | p.GroupOp) -> None:
         """Raises Refused: a field is of the wrong form, or the user says too much."""
@@ -120,7 +120,7 @@ class Chat:
         if wait_s:
             raise Refused(codes.RATE_LIMITED, "too many messages in too short a time", retry_after_s=wait_s)
 
-    async def _ask(self, kind: type[A], start: Callable[[Done], None]) -> A:
+    async def ask(self, kind: type[A], start: Callable[[Done], None]) -> A:
         heard: asyncio.Future[Answer | Refusal] = asyncio.get_running_loop().create_future()
 
         def done(answer: Answer | Refusal) -> None:
@@ -142,7 +142,7 @@ class Chat:
     async def range(self, who: Claims, conversation: str, from_seq: int, to_seq: int | None, limit: int) -> EntriesAnswer:
         """The newest entries of a range; may be cut at its low end."""
         frame = p.Fetch(id=QUERY, conversation=conversation, from_seq=from_seq, to_seq=to_seq, limit=limit)
-        return await self._ask(EntriesAnswer, lambda done: self.asking.request(who.user, frame, done))
+        return await self.ask(EntriesAnswer, lambda done: self.asking.request(who.user, frame, done))
 
 
 class _History:

@@ -16,6 +16,7 @@ from node.accounts.config import AccountsConfig
 from node.accounts.profiles import Profiles
 from node.accounts.revoked import RevokedDevices
 from node.accounts.service import Accounts
+from node.accounts.shown import ShownReader
 from node.accounts.signer import Signer
 from node.edge.tokens import TokenChecker
 from node.gateway import Gateway
@@ -82,7 +83,11 @@ class Door:
         signer = Signer(keys.directory, keys.cluster, config)
         self.accounts = Accounts(config, signer, clocks.time_ms, revoke_here)
         self.revoked = RevokedDevices(self.accounts.is_revoked, clocks.now)
-        profiles = Profiles(config, self.accounts.database, clocks.time_ms)
+        self.shown = ShownReader(self.accounts.database, gateway.told_privacy)
+        gateway.on_privacy_wanted = self.shown.want
+        privacies = gateway.core.live.privacies
+        privacies.open_to_all = False
+        profiles = Profiles(config, self.accounts.database, clocks.time_ms, lambda user: gateway.do(lambda: privacies.announce(user)))
         self.polls = Polls(gateway, polls, gateway.clock, lambda: secrets.token_hex(8))
         routes = all_routes(self.accounts, profiles, Chat(gateway), self.polls)
         around = Surroundings(checker, clocks.now, clocks.time_ms, clocks.is_ready, self.revoked)
@@ -113,6 +118,7 @@ class Door:
             self._timer.cancel()
         if self._warm_up is not None:
             self._warm_up.cancel()
+        await self.shown.close()
         await self.accounts.close()
 
     async def _load(self) -> None:

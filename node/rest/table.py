@@ -12,12 +12,19 @@ from node.rest.chat import Chat
 from node.rest.event_routes import event_routes
 from node.rest.group_routes import group_routes
 from node.rest.message_routes import message_routes
+from node.rest.presence_routes import presence_routes
 from node.rest.route import Route
 
 
 def all_routes(accounts: Accounts, profiles: Profiles, chat: Chat, polls: Polls) -> list[Route]:
     """The table; what is handed in does the work."""
-    return [*account_routes(accounts, profiles), *message_routes(chat), *group_routes(chat), *event_routes(polls)]
+    return [
+        *account_routes(accounts, profiles),
+        *message_routes(chat),
+        *group_routes(chat),
+        *event_routes(polls),
+        *presence_routes(profiles, chat),
+    ]
 
 
 def described_routes() -> list[Route]:

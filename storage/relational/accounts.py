@@ -11,6 +11,7 @@ Laws:
 from __future__ import annotations
 
 import hmac
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 
 from storage.relational.engine import READS_ONLY, make_engine, migrate
 from storage.relational.models import HEAD, VERSION_TABLE, Contact, Device, Privacy, RefreshToken, User
-from storage.relational.records import ContactRow, Credentials, DeviceRow, NewToken, PrivacyRow, Renewed, Reused, UserRow
+from storage.relational.records import ContactRow, Credentials, DeviceRow, NewToken, PrivacyRow, Renewed, Reused, ShownRow, UserRow
 
 REVOKED_KEPT_MS = 24 * 3_600_000
 """How long a revoked device's row stays: as long as somebody may still repeat the request that revoked it."""
@@ -188,6 +189,19 @@ class AccountRows:
         """None: nothing was ever set."""
         with self._reader.begin() as db:
             return _privacy(db, user)
+
+    def shown(self, users: Sequence[str]) -> dict[str, ShownRow]:
+        """What each of them shows of his presence; who never chose, or has no account, shows all."""
+        with self._reader.begin() as db:
+            found = db.execute(select(Privacy.user_id, Privacy.online, Privacy.last_seen).where(Privacy.user_id.in_(users))).all()
+            settings = {user: (online, last_seen) for user, online, last_seen in found}
+            choosy = [user for user, chosen in settings.items() if "contacts" in chosen]
+            contacts: dict[str, set[str]] = {}
+            if choosy:
+                for user, contact in db.execute(select(Contact.user_id, Contact.contact_id).where(Contact.user_id.in_(choosy))):
+                    contacts.setdefault(user, set()).add(contact)
+        everyone = ("everyone", "everyone")
+        return {user: ShownRow(*settings.get(user, everyone), frozenset(contacts.get(user, ()))) for user in users}
 
     def set_privacy(self, user: str, changes: dict[str, str], otherwise: PrivacyRow) -> PrivacyRow:
         """Sets what is in ``changes``, the rest from ``otherwise`` where nothing was set. Raises IntegrityError as ``put_contact``."""

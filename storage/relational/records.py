@@ -31,6 +31,16 @@ class PrivacyRow(Struct, frozen=True):
     online: str
 
 
+class ShownRow(Struct, frozen=True):
+    """What somebody shows of his presence, and to whom."""
+
+    online: str = "everyone"
+    last_seen: str = "everyone"
+    contacts: frozenset[str] = frozenset()
+    """Only where a setting names them."""
+    blocked: frozenset[str] = frozenset()
+
+
 class Credentials(Struct, frozen=True):
     user: UserRow
     password_hash: str | None
