@@ -140,7 +140,7 @@ class Conversation:
         self.bodies_from = self.next
         if run:
             self.created_at, self.ordinal = run[-1].created_at, run[-1].ordinal
-        self.index.forget(self.derived.load(run))
+        self.index.forget(self.derived.load(answer.members, run))
         self.speech.opened_at = self.head
         self.claim.begin(answer)
 
@@ -229,7 +229,8 @@ class Conversation:
                 raise Denied(codes.NOT_FOUND, "there is no such conversation", "to")
             if not self.roster.may_write(frame.user):
                 raise Denied(codes.NOT_A_MEMBER, "you are not a member of this conversation", "to")
-            self.roster.check_blocks(frame.user)
+            if self.sv.rules.blocks:
+                self.roster.check_blocks(frame.user)
             return frame.kind, frame.body
         if isinstance(frame, BlockChange):
             if frame.kind not in BLOCK_TYPES or frame.user == frame.peer or not is_pair(frame.user, frame.peer, self.id):

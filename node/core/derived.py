@@ -5,6 +5,8 @@ Laws:
     * A row is written after its entry is stored and its writer seen unfenced, with the entry's seq as timestamp; an activation writes those
       of its last 64 entries again.
     * No entry is said more than ``unsaid_entries_max`` ahead of them, so that those 64 reach all that may be missing.
+    * What is durable of a block is told to the shell (``BlockDecided``), and told again at each activation: what the shell had not repeated
+      elsewhere when the node before died is repeated then.
     * Both rows of a direct conversation are durable before there is an entry: its entries do not name its members.
 """
 
@@ -12,9 +14,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from homing.ids import GROUP, kind_of
+from homing.ids import DIRECT, GROUP, kind_of
 from homing.protocol import HOME_TYPES
 
+from node.core.effects import BlockDecided
 from storage.store import EntryRow, MemberRow, Outcome
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 class Derived:
     """What follows from one conversation's entries and is not durable yet."""
 
-    __slots__ = ("again", "cv", "starting", "under_way")
+    __slots__ = ("again", "cv", "starting", "told", "under_way")
 
     def __init__(self, conversation: Conversation) -> None:
         self.cv = conversation
@@ -32,6 +35,8 @@ class Derived:
         """Rows that are not confirmed yet."""
         self.again: dict[str, MemberRow] = {}
         """What follows from the entries that an activation read: it is written again once the log row has shown that we may."""
+        self.told: list[MemberRow] = []
+        """Rows of entries, as they were found."""
         self.starting: list[tuple[Writing, str]] = []
         """Requests to a direct conversation whose member rows are not durable yet."""
 
@@ -44,8 +49,9 @@ class Derived:
     def is_at_rest(self) -> bool:
         return not self.under_way and not self.starting
 
-    def load(self, run: list[EntryRow]) -> bool:
-        """Takes the counting entries in that an activation read; whether any of them changed who the members are."""
+    def load(self, members: list[MemberRow], run: list[EntryRow]) -> bool:
+        """Takes in what an activation read; whether any of the counting entries changed who the members are."""
+        self.told = [row for row in members if row.seq]
         changes = [row for row in run if row.type.startswith(HOME_TYPES)]
         for entry in changes:
             for row in self.cv.roster.apply(entry):
@@ -54,6 +60,9 @@ class Derived:
 
     def open(self) -> None:
         """The log row is ours: what an activation found is written again."""
+        for row in self.told:
+            self._tell(row)
+        self.told = []
         again, self.again = self.again, {}
         for row in again.values():
             self.write(row)
@@ -66,11 +75,17 @@ class Derived:
 
     def write(self, row: MemberRow) -> None:
         self.under_way += 1
-        self.cv.sv.write(row, self._on_written, None)
+        self.cv.sv.write(row, self._on_written, row)
 
-    def _on_written(self, outcome: Outcome, _: None) -> None:
+    def _tell(self, row: MemberRow) -> None:
+        if row.seq and kind_of(row.conversation) == DIRECT:
+            peer = next(user for user in self.cv.roster.by_user if user != row.user)
+            self.cv.sv.emit(BlockDecided(row.user, peer, row.seq, row.blocks))
+
+    def _on_written(self, outcome: Outcome, row: MemberRow) -> None:
         if outcome is Outcome.STORED:
             self.under_way -= 1
+            self._tell(row)
             if not self.under_way and self.starting:
                 waiting, self.starting = self.starting, []
                 for frame, source in waiting:

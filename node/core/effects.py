@@ -53,10 +53,20 @@ class PrivacyWanted(Struct, frozen=True, gc=False):
     n: int
 
 
+class BlockDecided(Struct, frozen=True, gc=False):
+    """In the direct conversation of ``user`` and ``peer`` an entry ``seq`` says whether ``user`` blocks the other. It is durable. Said
+    again at each activation of the conversation: who repeats it elsewhere keeps what the highest seq says."""
+
+    user: str
+    peer: str
+    seq: int
+    is_blocked: bool
+
+
 class EndNode(Struct, frozen=True, gc=False):
     """This incarnation answers nothing more: close every socket and come back as a new one."""
 
     reason: str
 
 
-Effect: TypeAlias = ToClient | ToClients | EntryToClients | SentToClient | CloseClient | PrivacyWanted | EndNode
+Effect: TypeAlias = ToClient | ToClients | EntryToClients | SentToClient | CloseClient | PrivacyWanted | BlockDecided | EndNode

@@ -37,6 +37,8 @@ class Rules(Struct, frozen=True):
     """A last_seen is told only once it is durable (§4)."""
     typing_members: bool = True
     """Only members, whom nobody blocked, are told of as typing (§4)."""
+    blocks: bool = True
+    """While one of two has blocked the other, neither says anything in their conversation (§3)."""
     fence: bool = True
     """A FENCED answer ends the incarnation (§5)."""
 

@@ -70,9 +70,9 @@ def test_the_first_entry_of_a_direct_conversation_waits_for_the_rows_of_both_mem
     rig.answer_asks()
     rig.store_all(LogRow)
     first, second = rig.writes
-    first[1](Outcome.STORED, None)
+    first[1](Outcome.STORED, first[2])
     assert rig.writes == [first, second] and not cv.pending  # one row alone would leave the other member out of what a successor says
-    second[1](Outcome.STORED, None)
+    second[1](Outcome.STORED, second[2])
     assert [row.client_message_id for row, _, _ in rig.writes if isinstance(row, EntryRow)] == ["m1", "m2"]
 
 

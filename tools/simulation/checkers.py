@@ -35,8 +35,10 @@ ROUND_S = 1.0
 """What the frames of one message may take beside the time that a delivery may have."""
 LOOK_S = 1.0
 """How often an edge looks whether it still hears the homes of its sessions."""
-GROUP_ANSWERS = frozenset(c.name for c in (codes.FORBIDDEN, codes.CONFLICT, codes.NOT_A_MEMBER, codes.NOT_FOUND, codes.GROUP_FULL))
-"""How a group change may be refused although nothing is wrong but the change."""
+REFUSALS = frozenset(
+    c.name for c in (codes.FORBIDDEN, codes.CONFLICT, codes.NOT_A_MEMBER, codes.NOT_FOUND, codes.GROUP_FULL, codes.BLOCKED)
+)
+"""How a request may be refused although nothing is wrong but what it asks for."""
 DEEP_CHECK_STEPS = 16
 """Every so many steps of a process all of its invariants are looked at; those of conversations at each."""
 
@@ -176,7 +178,7 @@ class Checkers(Watcher):
                 for row in rows.values():
                     if getattr(row, "client_message_id", "") == frame.id:
                         raise Violation("P7", f"{frame.id} was refused as overloaded, but has the seq {getattr(row, 'seq', 0)}")
-        if self.planned_only and frame.id and codes.CODES[frame.name].action not in ("retry", "sync") and frame.name not in GROUP_ANSWERS:
+        if self.planned_only and frame.id and codes.CODES[frame.name].action not in ("retry", "sync") and frame.name not in REFUSALS:
             raise Violation("P6", f"{device.name} got the error {frame.name} ({frame.message}) in a planned change")
 
     def on_effect(self, device: SimDevice, effect: Effect) -> None:

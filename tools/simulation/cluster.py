@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from node.core.rules import ALL, Rules
 from tools.simulation import settings, tables
+from tools.simulation.blocks import Blocks
 from tools.simulation.device import SimDevice
 from tools.simulation.directory import Database, SimDirectory
 from tools.simulation.node import SimNode
@@ -25,7 +26,7 @@ OWN_RULES = ("cluster-time", "resend", "durable")
 """Rules that belong to the simulator's parts; all others are switches of the node core."""
 RULES = (
     "fence", "log-row", "in-order", "dedup", "readdress", "attach-first", "said-law", "cluster-time", "resend", "in-hand", "durable",
-    "mark-max", "stale-deliver",
+    "mark-max", "stale-deliver", "blocks",
 )  # fmt: skip
 
 
@@ -101,6 +102,7 @@ class Cluster:
                 device.numbered_by(lambda: next(numbers))
                 self.devices.append(device)
         self.revocations = Revocations(self)
+        self.blocks = Blocks(self)
 
     def _user(self, i: int) -> str:
         """A user at home on any node: ids are as if made from a name."""

@@ -83,8 +83,13 @@ class History:
         self.world.run(self.end)
         self.nemesis.heal()
         self._rest(closed=False)
-        self._close()
+        self._close(1)
         self._rest(closed=True)
+        if self.workload.work.blocks:
+            self._close(2)  # nobody blocks any more: all of it must be taken
+            self._rest(closed=True)
+            if refused := next((id_ for (_, id_) in self.checkers.refused if id_.startswith("closing-")), None):
+                raise Violation("P8", f"{refused} was refused though nobody blocks")
 
     def _rest(self, closed: bool) -> None:
         """Waits until all is quiet, then judges."""
@@ -105,10 +110,10 @@ class History:
             if self.cluster.store.merged(("logs", conversation)):
                 raise Violation("P7", f"somebody asked for {conversation}, which nobody ever began, and left a row")
 
-    def _close(self) -> None:
+    def _close(self, number: int) -> None:
         """Says one last thing everywhere, so that what was stored but said to nobody yet is seen by all."""
         verdict = Verdict(self.checkers)
-        for device, frame in closing_requests(verdict, 1):
+        for device, frame in closing_requests(verdict, number):
             device.request(frame)
 
 

@@ -11,7 +11,7 @@ from directory.client import DirectoryClient
 from directory.config import DirectoryConfig
 from directory.table import Member
 from node.core.edge import Identity
-from node.core.effects import CloseClient, Effect, EndNode, EntryToClients, SentToClient, ToClient
+from node.core.effects import BlockDecided, CloseClient, Effect, EndNode, EntryToClients, SentToClient, ToClient
 from node.core.limits import CoreLimits
 from node.core.node import NodeCore
 from node.core.rules import Rules
@@ -48,6 +48,7 @@ class SimNode(MeshProcess):
         self.ends: list[str] = []
         self.after_step: Callable[[SimNode], None] = lambda node: None
         self.on_made: Callable[[SimNode], None] = lambda node: None
+        self.on_block: Callable[[SimNode, BlockDecided], None] = lambda node, effect: None
         self.core: NodeCore
         self.sockets: dict[int, Socket] = {}
         self._heard: dict[int, float] = {}
@@ -223,5 +224,7 @@ class SimNode(MeshProcess):
                     named = codes.CODES[code]
                     socket.to_device(p.Error(code=named.number, name=named.name, message="this session ends here"))
                     self._drop(socket, close_code(named), named.name)
+            case BlockDecided():
+                self.on_block(self, effect)
             case EndNode(reason):
                 self._finish(reason)

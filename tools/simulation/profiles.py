@@ -316,6 +316,21 @@ def _revoked(nemesis: Nemesis, end: float) -> None:
     _planned(nemesis, end)
 
 
+# ---------------------------------------------------------------- people who block each other among mishaps
+
+
+def _blocks(nemesis: Nemesis, end: float) -> None:
+    """Homes move by plan and by death, often: what a home knows of blocks it knows by reading."""
+    r, c = nemesis.random, nemesis.cluster
+    for at in _times(nemesis, _some(r, 2, 6), end):
+        nemesis.at(at, partial(nemesis.crash, r.choice(c.nodes), r.choice((0.3, 1.5))))
+    for at in _times(nemesis, _some(r, 0, 4), end):
+        nemesis.at(at, partial(_mishap, nemesis))
+    if r.random() < 0.5:
+        nemesis.disk(Disk(slow=0.2, slow_s=0.8, late=0.1), end)
+    _planned(nemesis, end)
+
+
 # ---------------------------------------------------------------- a few mishaps: bounds that are reached, questions
 
 
@@ -370,7 +385,10 @@ def of_seed(seed: int) -> Profile:
     return PROFILES[seed % len(PROFILES)]
 
 
-BY_NAME = (Profile("revoked", _size(spare_nodes=1, devices=(2, 3)), _work(end=12.0), _revoked),)
+BY_NAME = (
+    Profile("revoked", _size(spare_nodes=1, devices=(2, 3)), _work(end=12.0), _revoked),
+    Profile("blocks", _size(spare_nodes=1), _work(sends=60, groups=0, directs=2, blocks=20, burst=0.5, end=12.0), _blocks),
+)
 """Kinds that no seed picks: a profile more would make every seed another history."""
 
 

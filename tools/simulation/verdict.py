@@ -6,9 +6,11 @@ from collections import Counter
 
 from homing import ids
 from homing import protocol as p
+from homing.state import Request
 
 from node.core.views import entry_of
 from storage.store import EntryRow, IndexRow, ReceiptsRow
+from tools.simulation import blocks
 from tools.simulation.checkers import Checkers, Violation
 from tools.simulation.device import SimDevice
 from tools.simulation.logs import Belonging, final_log
@@ -47,7 +49,7 @@ class Verdict:
     def _judge_log(self, conversation: str, entries: list[EntryRow]) -> None:
         created_at = ordinal = 0
         for i, row in enumerate(entries):
-            ordinal += not row.type.startswith("group.")
+            ordinal += not row.type.startswith(p.HOME_TYPES)
             if row.seq != i + 1:
                 raise Violation("P3", f"{conversation} has a gap below {row.seq}")
             if row.created_at < created_at:
@@ -59,6 +61,8 @@ class Verdict:
         for (_, id_), n in sorted(counts.items()):
             if n > 1:
                 raise Violation("P4", f"{id_} is in {conversation} {n} times")
+        if wrong := blocks.judge(entries):
+            raise Violation("P8", wrong)
 
     def _judge_readers(self) -> None:
         """P8: nobody was shown what he may not see."""
@@ -86,6 +90,8 @@ class Verdict:
                 if missing := self._missing(device, conversation, closed):
                     return missing
         if text := self.cluster.revocations.unrest():
+            return Violation("P8", text)
+        if text := self.cluster.blocks.unrest(self.logs, closed):
             return Violation("P8", text)
         return self._marks_unrest() or self._index_unrest()
 
@@ -164,10 +170,15 @@ class Verdict:
         return None
 
 
-def closing_requests(verdict: Verdict, number: int) -> list[tuple[SimDevice, p.Send]]:
-    """One last message for every conversation, from a device of somebody who may write."""
-    found = []
-    for conversation in verdict.logs:
+def closing_requests(verdict: Verdict, number: int) -> list[tuple[SimDevice, Request]]:
+    """One last message for every conversation, from a device of somebody who may write; where somebody has blocked he unblocks."""
+    found: list[tuple[SimDevice, Request]] = []
+    for conversation, entries in verdict.logs.items():
+        for user in sorted(blocks.blockers(entries)):
+            blocker = next(d for d in verdict.cluster.devices if d.user == user)
+            found.append((blocker, blocks.unblock(verdict.belonging[conversation].users(), user, f"unblock-{number}-{conversation[:8]}")))
+        if blocks.blockers(entries):
+            continue
         belonging = verdict.belonging[conversation]
         device = next((d for d in verdict.cluster.devices if belonging.is_member(d.user)), None)
         if device is None:

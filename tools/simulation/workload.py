@@ -28,6 +28,8 @@ class Work(Struct, frozen=True):
     """Chance that a message follows the one before at once."""
     directs: int = 2
     """Pairs that talk."""
+    blocks: int = 0
+    """How often one of them blocks the other, or takes that back."""
 
 
 class Workload:
@@ -60,6 +62,8 @@ class Workload:
         for _ in range(work.reads):
             self.world.at(work.begin + random.random() * (work.end - work.begin), self._read)
 
+        for _ in range(work.blocks):
+            self.world.at(work.begin + random.random() * (work.end - work.begin), self._block)
         for _ in range(work.questions):
             self.world.at(work.begin + random.random() * (work.end - work.begin), self._ask)
 
@@ -94,6 +98,12 @@ class Workload:
     def _say(self, device: SimDevice, to: str) -> None:
         id_ = self._id(device)
         device.request(p.Send(id=id_, to=to, body=f"{id_} says"))
+
+    def _block(self) -> None:
+        user, other = self.random.sample(self.random.choice(self.pairs), 2)
+        device = self._device_of(user)
+        kind = self.random.choice((p.Block, p.Unblock))
+        device.request(kind(id=self._id(device), user=other))
 
     def _read(self) -> None:
         device = self.random.choice(self.cluster.devices)
