@@ -132,13 +132,13 @@ async def _come_in(api: Api, directory: Path, people: list[DemoPerson], n: int) 
 
 
 async def _talk(api: Api, tokens: list[str], users: list[str], to: tuple[str, str], lines: tuple[tuple[int, str], ...], read: int) -> None:
-    """Has them say it, and the other one read the first ``read`` of it."""
+    """Has them say it, and read the first ``read`` of it; whoever said something has read it."""
     for number, (who, body) in enumerate(lines, start=1):
         message: dict[str, object] = {"id": _message_id(users, to[0], number), "to": to[who], "body": body}
         said = _entry(await api.do("POST", "/v1/messages", message, tokens[who]))
-        if number <= read:
-            mark = {"conversation": said["conversation"], "seq": said["seq"], "status": "read"}
-            await api.do("POST", "/v1/receipts", mark, tokens[1 - who])
+        mark: dict[str, object] = {"conversation": said["conversation"], "seq": said["seq"], "status": "read"}
+        for reader in (who, 1 - who) if number <= read else (who,):
+            await api.do("POST", "/v1/receipts", mark, tokens[reader])
 
 
 def _entry(answer: dict[str, object]) -> dict[str, object]:

@@ -70,6 +70,11 @@ export class Accounts {
     return this.keep.get();
   }
 
+  /** Takes a session that came from elsewhere. */
+  adopt(answer: Omit<Session, "access_until_ms"> & { access_expires_s: number }): Session {
+    return this.store(answer);
+  }
+
   async register(handle: string, password: string, name: string, deviceName: string): Promise<Session> {
     return this.begin("/v1/accounts", { handle, password, name, device_name: deviceName });
   }

@@ -380,6 +380,7 @@ export class Client {
     if (user !== undefined) {
       const name = frame.op === "person" ? frame.name ?? "" : "";
       if (this.names.tell(user, name, Date.now())) this.tell({ kind: "Named", user, name });
+      void this.wake(); // it is written, even when nothing else comes
     } else this.settle(id)?.resolve(frame);
   }
 

@@ -152,6 +152,16 @@ export class Model {
     void this.start();
   };
 
+  /** Takes a session that was not asked for here: of a new device, so nothing is kept of an older one. */
+  readonly adopt = async (answer: Omit<Session, "access_until_ms"> & { access_expires_s: number }): Promise<void> => {
+    await this.stop();
+    this.releaseLock?.();
+    await forget(this.space.databaseOf(answer.user));
+    this.session.value = this.accounts.adopt(answer);
+    this.notice.value = "";
+    await this.start(true);
+  };
+
   readonly signOut = async (message = "", forgetting = true): Promise<void> => {
     const who = this.session.value;
     await this.accounts.signOut().catch(() => undefined);

@@ -19,7 +19,7 @@ worker.addEventListener("activate", (event) => {
 worker.addEventListener("fetch", (event) => {
   const url = new URL(event.request.url);
   if (event.request.method !== "GET" || url.origin !== worker.location.origin) return;
-  if (event.request.mode === "navigate" && url.pathname === "/") event.respondWith(page(event.request));
+  if (event.request.mode === "navigate" && ["/", "/demo"].includes(url.pathname)) event.respondWith(page(event.request));
   else if (url.pathname.startsWith("/assets/") || KEPT.includes(url.pathname)) event.respondWith(kept(event.request));
 });
 
