@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from node.config import NodeConfig
 from node.core.edge import Identity
-from node.core.effects import CloseClient, Effect, EndNode, EntryToClients, PrivacyWanted, SentToClient, ToClient, ToClients
+from node.core.effects import BlockDecided, CloseClient, Effect, EndNode, EntryToClients, PrivacyWanted, SentToClient, ToClient, ToClients
 from node.core.node import NodeCore
 from node.core.privacy import Privacy
 from node.core.views import entry_of
@@ -93,6 +93,8 @@ class Gateway:
         self.connections: dict[int, Connection] = {}
         self.on_privacy_wanted: Callable[[str, int], None] = lambda user, n: None
         """Reads what a user shows of himself, for ``told_privacy``; not called where everybody shows all."""
+        self.on_block: Callable[[BlockDecided], None] = lambda told: None
+        """Repeats what a home decided on a block where others look it up; must not block."""
         self.stopping = False
         self.counts = {"frames_in": 0, "frames_out": 0, "bad_frames": 0, "rate_limited": 0, "hellos": 0}
 
@@ -246,6 +248,8 @@ class Gateway:
             self._close(effect)
         elif isinstance(effect, PrivacyWanted):
             self.on_privacy_wanted(effect.user, effect.n)
+        elif isinstance(effect, BlockDecided):
+            self.on_block(effect)
         elif isinstance(effect, EndNode):
             self.on_end(effect.reason)
 

@@ -210,6 +210,25 @@ class ContactsQuery(Struct, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=500)] = 100
 
 
+class Blocked(Struct, kw_only=True):
+    user: str
+    since_ts: int
+    """About when."""
+
+
+class Blocks(Struct, kw_only=True):
+    """Whom the caller blocks; a change is here moments after its answer."""
+
+    blocks: list[Blocked]
+    next: str | None
+    """``after`` of the next page; None: this is the last."""
+
+
+class BlocksQuery(Struct, kw_only=True):
+    after: Annotated[str, Meta(max_length=32)] = ""
+    limit: Annotated[int, Meta(ge=1, le=500)] = 100
+
+
 class Privacy(Struct, kw_only=True):
     """Who may see what; whoever hides something does not see it of others."""
 

@@ -39,7 +39,7 @@ class Chat:
         """The core answers far earlier, unless this incarnation has ended."""
 
     async def send(self, who: Claims, m: rest.Message) -> rest.Sent:
-        """Raises Refused: INVALID, NOT_A_MEMBER, NOT_FOUND, RESYNC, RATE_LIMITED, OVERLOADED, UNAVAILABLE."""
+        """Raises Refused: INVALID, NOT_A_MEMBER, NOT_FOUND, BLOCKED, RESYNC, RATE_LIMITED, OVERLOADED, UNAVAILABLE."""
         frame = p.Send(id=m.id, to=m.to, body=m.body, type=m.type, ts=m.ts, after=m.after)
         self._check(who, frame)
         answer = await self.ask(AskedSent, lambda done: self.asking.request(who.user, frame, done))
@@ -71,8 +71,8 @@ class Chat:
             return await history.below(await history.first_at(query.until), query.limit)
         return await history.below(query.before, query.limit)
 
-    async def change(self, who: Claims, frame: p.GroupOp) -> rest.Sent:
-        """Changes a group.
+    async def change(self, who: Claims, frame: p.GroupOp | p.BlockOp) -> rest.Sent:
+        """Changes a group, or blocks somebody.
 
         Raises:
             Refused: INVALID, NOT_A_MEMBER, NOT_FOUND, FORBIDDEN, GROUP_FULL, CONFLICT, RESYNC, RATE_LIMITED, OVERLOADED, UNAVAILABLE.
@@ -111,7 +111,7 @@ class Chat:
         read = seq if status == "read" else 0
         await self.ask(MarkStored, lambda done: self.asking.mark(who.user, conversation, seq, read, done))
 
-    def _check(self, who: Claims, frame: p.Send | p.GroupOp) -> None:
+    def _check(self, who: Claims, frame: p.Send | p.GroupOp | p.BlockOp) -> None:
         """Raises Refused: a field is of the wrong form, or the user says too much."""
         field = wrong_field(frame)
         if field is not None:

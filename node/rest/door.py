@@ -12,6 +12,7 @@ from aiohttp import web
 from homing.codes import Code
 from prometheus_client import CollectorRegistry
 
+from node.accounts.blocks import Blocks
 from node.accounts.config import AccountsConfig
 from node.accounts.profiles import Profiles
 from node.accounts.revoked import RevokedDevices
@@ -87,9 +88,15 @@ class Door:
         gateway.on_privacy_wanted = self.shown.want
         privacies = gateway.core.live.privacies
         privacies.open_to_all = False
-        profiles = Profiles(config, self.accounts.database, clocks.time_ms, lambda user: gateway.do(lambda: privacies.announce(user)))
+
+        def announce(user: str) -> None:
+            gateway.do(lambda: privacies.announce(user))
+
+        profiles = Profiles(config, self.accounts.database, clocks.time_ms, announce)
+        self.blocks = Blocks(self.accounts.database, clocks.time_ms, announce)
+        gateway.on_block = self.blocks.want
         self.polls = Polls(gateway, polls, gateway.clock, lambda: secrets.token_hex(8))
-        routes = all_routes(self.accounts, profiles, Chat(gateway), self.polls)
+        routes = all_routes(self.accounts, profiles, self.blocks, Chat(gateway), self.polls)
         around = Surroundings(checker, clocks.now, clocks.time_ms, clocks.is_ready, self.revoked)
         self.server = RestServer(routes, around, Limiters(limiters), origins)
         self._clocks = clocks
@@ -104,7 +111,7 @@ class Door:
 
     def add_to(self, app: web.Application, registry: CollectorRegistry) -> None:
         self.server.add_to(app)
-        registry.register(RestMetrics(self.server, self.accounts, self.polls))
+        registry.register(RestMetrics(self.server, self.accounts, self.blocks, self.polls))
 
     def start(self) -> None:
         """Loads what it needs before the first person comes, once the node serves."""
@@ -119,6 +126,7 @@ class Door:
         if self._warm_up is not None:
             self._warm_up.cancel()
         await self.shown.close()
+        await self.blocks.close()
         await self.accounts.close()
 
     async def _load(self) -> None:

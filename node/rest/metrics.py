@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from node.accounts.blocks import Blocks
 from node.accounts.service import Accounts
 from node.polls import Polls
 from node.rest.server import RestServer
 
 
 class RestMetrics(Collector):
-    def __init__(self, server: RestServer, accounts: Accounts, polls: Polls) -> None:
-        self.server, self.accounts, self.polls = server, accounts, polls
+    def __init__(self, server: RestServer, accounts: Accounts, blocks: Blocks, polls: Polls) -> None:
+        self.server, self.accounts, self.blocks, self.polls = server, accounts, blocks, polls
 
     def collect(self) -> Iterator[Metric]:
         answers = CounterMetricFamily("homing_rest_requests", "Answers by operation and status", labels=["operation", "status"])
@@ -42,6 +43,8 @@ class RestMetrics(Collector):
         for name, count in accounts.counts.items():
             yield CounterMetricFamily(f"homing_accounts_{name}", f"Accounts: {name.replace('_', ' ')}", count)
         yield CounterMetricFamily("homing_accounts_database_failures", "Calls that the database did not do", accounts.database.failures)
+        yield GaugeMetricFamily("homing_blocks_waiting", "Decisions that the database does not have yet", len(self.blocks.waiting))
+        yield CounterMetricFamily("homing_blocks_left_out", "Decisions that found no room; told again later", self.blocks.left_out)
         busy = GaugeMetricFamily("homing_accounts_pool_calls", "Calls that run or wait in a pool of threads", labels=["pool"])
         refused = CounterMetricFamily("homing_accounts_pool_refused", "Calls that found the pool full", labels=["pool"])
         for name, pool in (("password", accounts.passwords.pool), ("database", accounts.database.pool)):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from node.accounts.blocks import Blocks
 from node.accounts.profiles import Profiles
 from node.accounts.service import Accounts
 from node.polls import Polls
 from node.rest.account_routes import account_routes
+from node.rest.block_routes import block_routes
 from node.rest.chat import Chat
 from node.rest.event_routes import event_routes
 from node.rest.group_routes import group_routes
@@ -16,7 +18,7 @@ from node.rest.presence_routes import presence_routes
 from node.rest.route import Route
 
 
-def all_routes(accounts: Accounts, profiles: Profiles, chat: Chat, polls: Polls) -> list[Route]:
+def all_routes(accounts: Accounts, profiles: Profiles, blocks: Blocks, chat: Chat, polls: Polls) -> list[Route]:
     """The table; what is handed in does the work."""
     return [
         *account_routes(accounts, profiles),
@@ -24,10 +26,11 @@ def all_routes(accounts: Accounts, profiles: Profiles, chat: Chat, polls: Polls)
         *group_routes(chat),
         *event_routes(polls),
         *presence_routes(profiles, chat),
+        *block_routes(blocks, chat),
     ]
 
 
 def described_routes() -> list[Route]:
     """The same to read, not to call."""
     nothing: Any = None
-    return all_routes(nothing, nothing, nothing, nothing)
+    return all_routes(nothing, nothing, nothing, nothing, nothing)

@@ -19,8 +19,19 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select, upd
 from sqlalchemy.exc import IntegrityError
 
 from storage.relational.engine import READS_ONLY, make_engine, migrate
-from storage.relational.models import HEAD, VERSION_TABLE, Contact, Device, Privacy, RefreshToken, User
-from storage.relational.records import ContactRow, Credentials, DeviceRow, NewToken, PrivacyRow, Renewed, Reused, ShownRow, UserRow
+from storage.relational.models import HEAD, VERSION_TABLE, Block, Contact, Device, Privacy, RefreshToken, User
+from storage.relational.records import (
+    BlockRow,
+    ContactRow,
+    Credentials,
+    DeviceRow,
+    NewToken,
+    PrivacyRow,
+    Renewed,
+    Reused,
+    ShownRow,
+    UserRow,
+)
 
 REVOKED_KEPT_MS = 24 * 3_600_000
 """How long a revoked device's row stays: as long as somebody may still repeat the request that revoked it."""
@@ -200,8 +211,33 @@ class AccountRows:
             if choosy:
                 for user, contact in db.execute(select(Contact.user_id, Contact.contact_id).where(Contact.user_id.in_(choosy))):
                     contacts.setdefault(user, set()).add(contact)
+            blocked: dict[str, set[str]] = {}
+            for user, peer in db.execute(select(Block.user_id, Block.peer_id).where(Block.user_id.in_(users), Block.is_blocked)):
+                blocked.setdefault(user, set()).add(peer)
         everyone = ("everyone", "everyone")
-        return {user: ShownRow(*settings.get(user, everyone), frozenset(contacts.get(user, ()))) for user in users}
+        return {
+            user: ShownRow(*settings.get(user, everyone), frozenset(contacts.get(user, ())), frozenset(blocked.get(user, ())))
+            for user in users
+        }
+
+    def note_blocks(self, rows: Sequence[BlockRow]) -> None:
+        """Repeats what homes decided; a decision that is older than what is here changes nothing. Raises IntegrityError: two noted the
+        first one of the same pair at once; the same again notes it."""
+        with self._engine.begin() as db:
+            for row in rows:
+                this = (Block.user_id == row.user, Block.peer_id == row.peer)
+                values = {"seq": row.seq, "is_blocked": row.is_blocked, "noted_ms": row.noted_ms}
+                if db.execute(update(Block).where(*this, Block.seq < row.seq).values(**values)).rowcount:
+                    continue
+                if db.execute(select(Block.seq).where(*this)).first() is None:
+                    db.execute(insert(Block).values(user_id=row.user, peer_id=row.peer, **values))
+
+    def blocked_by(self, user: str, after: str, limit: int) -> list[BlockRow]:
+        """Whom ``user`` blocks, ascending by id, above ``after``."""
+        columns = (Block.user_id, Block.peer_id, Block.seq, Block.is_blocked, Block.noted_ms)
+        with self._reader.begin() as db:
+            these = select(*columns).where(Block.user_id == user, Block.is_blocked, Block.peer_id > after)
+            return [BlockRow(*row) for row in db.execute(these.order_by(Block.peer_id).limit(limit))]
 
     def set_privacy(self, user: str, changes: dict[str, str], otherwise: PrivacyRow) -> PrivacyRow:
         """Sets what is in ``changes``, the rest from ``otherwise`` where nothing was set. Raises IntegrityError as ``put_contact``."""

@@ -5,12 +5,12 @@ Owns the schema; ``migrations/`` makes it. Times are cluster time in ms since 19
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, ForeignKey, LargeBinary, String
+from sqlalchemy import BigInteger, Boolean, ForeignKey, LargeBinary, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 VERSION_TABLE = "accounts_schema"
 """Not Alembic's usual name: the directory keeps a schema of its own, in the same database if it is told so."""
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration."""
 
 ID_CHARS = 32
@@ -87,3 +87,19 @@ class Privacy(Base):
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     last_seen: Mapped[str] = mapped_column(String(16))
     online: Mapped[str] = mapped_column(String(16))
+
+
+class Block(Base):
+    """Whether somebody blocks somebody, as the home of their direct conversation decided: repeated here, the conversation's log has it.
+    Either may have no account. A block that was taken back keeps its row: of two decisions the one with the higher seq stands, however
+    late the other one comes."""
+
+    __tablename__ = "blocks"
+
+    user_id: Mapped[str] = mapped_column(String(ID_CHARS), primary_key=True)
+    peer_id: Mapped[str] = mapped_column(String(ID_CHARS), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    """Of the entry."""
+    is_blocked: Mapped[bool] = mapped_column(Boolean)
+    noted_ms: Mapped[int] = mapped_column(BigInteger)
+    """When it was first repeated here, at most moments after the entry, as long as the database can be reached."""

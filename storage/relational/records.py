@@ -31,6 +31,16 @@ class PrivacyRow(Struct, frozen=True):
     online: str
 
 
+class BlockRow(Struct, frozen=True):
+    """A decision of the home of two people's conversation."""
+
+    user: str
+    peer: str
+    seq: int
+    is_blocked: bool
+    noted_ms: int
+
+
 class ShownRow(Struct, frozen=True):
     """What somebody shows of his presence, and to whom."""
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 import storage.relational
 from storage.relational.accounts import AccountRows
 from storage.relational.models import HEAD, VERSION_TABLE, Base
-from storage.relational.records import ContactRow, DeviceRow, NewToken, PrivacyRow, Renewed, Reused, UserRow
+from storage.relational.records import BlockRow, ContactRow, DeviceRow, NewToken, PrivacyRow, Renewed, Reused, UserRow
 
 ALICE = UserRow("a" * 32, "alice", "Alice", "", 1)
 DAY_MS = 86_400_000
@@ -213,3 +213,46 @@ def test_privacy_is_set_in_part(signed_in: AccountRows) -> None:
     assert signed_in.set_privacy(ALICE.id, {"online": "nobody"}, everyone) == PrivacyRow("everyone", "nobody")
     assert signed_in.set_privacy(ALICE.id, {"last_seen": "contacts"}, everyone) == PrivacyRow("contacts", "nobody")
     assert signed_in.privacy(ALICE.id) == PrivacyRow("contacts", "nobody")
+
+
+# ---------------------------------------------------------------- blocks
+
+BOB, CAROL = "b" * 32, "c" * 32
+
+
+def test_of_two_decisions_the_one_with_the_higher_seq_stands_whenever_it_comes(rows: AccountRows) -> None:
+    rows.note_blocks([BlockRow(ALICE.id, BOB, 5, True, 50), BlockRow(ALICE.id, CAROL, 2, True, 51), BlockRow(BOB, ALICE.id, 6, True, 52)])
+    assert rows.blocked_by(ALICE.id, "", 10) == [BlockRow(ALICE.id, BOB, 5, True, 50), BlockRow(ALICE.id, CAROL, 2, True, 51)]
+    rows.note_blocks([BlockRow(ALICE.id, BOB, 9, False, 60), BlockRow(ALICE.id, BOB, 5, True, 70), BlockRow(ALICE.id, CAROL, 2, True, 71)])
+    assert rows.blocked_by(ALICE.id, "", 10) == [BlockRow(ALICE.id, CAROL, 2, True, 51)]
+    rows.note_blocks([BlockRow(ALICE.id, BOB, 8, True, 80)])
+    assert [row.peer for row in rows.blocked_by(ALICE.id, "", 10)] == [CAROL]
+
+
+def test_whom_somebody_blocks_comes_in_pages(rows: AccountRows) -> None:
+    peers = [f"{i:032x}" for i in range(5)]
+    rows.note_blocks([BlockRow(ALICE.id, peer, 1, True, 1) for peer in peers])
+    assert [row.peer for row in rows.blocked_by(ALICE.id, "", 3)] == peers[:3]
+    assert [row.peer for row in rows.blocked_by(ALICE.id, peers[2], 3)] == peers[3:]
+
+
+def test_what_somebody_shows_says_whom_he_blocks_account_or_not(rows: AccountRows) -> None:
+    rows.note_blocks([BlockRow(ALICE.id, BOB, 1, True, 1), BlockRow(ALICE.id, CAROL, 1, True, 1), BlockRow(ALICE.id, CAROL, 2, False, 2)])
+    shown = rows.shown([ALICE.id, BOB])
+    assert (shown[ALICE.id].blocked, shown[BOB].blocked) == (frozenset({BOB}), frozenset())
+
+
+def test_a_database_of_the_version_before_keeps_its_people_and_takes_blocks(path: Path) -> None:
+    rows = open_rows(path)
+    rows.migrate()
+    rows.add_user(ALICE, "hash")
+    rows.close()
+    with sqlite3.connect(path) as before:
+        before.execute("DROP TABLE blocks")
+        before.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0001'")
+    before.close()
+    rows = open_rows(path)
+    rows.migrate()
+    rows.note_blocks([BlockRow(ALICE.id, BOB, 1, True, 1)])
+    assert rows.user(ALICE.id) == ALICE and [row.peer for row in rows.blocked_by(ALICE.id, "", 9)] == [BOB]
+    rows.close()
