@@ -48,10 +48,12 @@ class EdgeLimits(Struct, frozen=True, forbid_unknown_fields=True):
     """From accept to a complete request head: a phone on a bad line needs two round trips."""
     head_bytes_max: int = 16 * KIB
     """A request head. Tokens travel in the hello frame, so this holds cookies and proxies' headers."""
-    ping_idle_s: float = 40.0
-    """A connection that was silent for so long is pinged, which also keeps NATs open (they forget TCP after a minute or more)."""
-    idle_s: float = 60.0
-    """A connection that was silent for so long is half open: nobody answered the ping."""
+    ping_idle_s: float = 15.0
+    """A connection that was silent for so long is pinged: a client that cannot say its own heartbeat in time (a browser's hidden tab) need
+    not. It also keeps NATs open (they forget TCP after a minute or more)."""
+    idle_s: float = 25.0
+    """A connection that was silent for so long is half open: nobody answered the ping. With ``node.limits.linger_s`` its user is offline
+    for others after 30 s."""
     close_timeout_s: float = 2.0
     """How long a peer may take to answer our close frame before the connection is cut."""
     drain_bytes_max: int = MIB

@@ -138,6 +138,10 @@ class RawClient:
         self._buffer = self._buffer[at + size :]
         return received
 
+    def has_more(self) -> bool:
+        """Whether something was read that is not handed out yet."""
+        return bool(self._buffer)
+
     def receive_all(self) -> list[Received]:
         """Everything up to the end of the connection."""
         return list(iter(self.receive, None))

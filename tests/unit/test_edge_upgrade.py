@@ -255,7 +255,7 @@ def test_who_has_left_is_forgotten() -> None:
 @pytest.mark.parametrize(
     ("limits", "key"),
     [
-        (EdgeLimits(idle_s=40), "idle_s"),
+        (EdgeLimits(idle_s=15), "idle_s"),
         (EdgeLimits(buffered_bytes_max=1), "buffered_bytes_max"),
         (EdgeLimits(handshake_timeout_s=0), "handshake"),
     ],
