@@ -12,6 +12,7 @@ import msgspec
 from storage.store import (
     ACTIVATION_ENTRIES,
     BUCKET_ENTRIES,
+    FORGOTTEN,
     READ_BYTES_MAX,
     READ_ENTRIES_MAX,
     CellRow,
@@ -91,11 +92,15 @@ def merge(old: Row | None, new: Row) -> Row:
 
 
 def unite_revoked(*parts: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
-    """All revoked devices, ascending by id; one that was revoked twice keeps the later time."""
+    """All revoked devices, ascending by id; one that was revoked twice keeps the later time. What some part has forgotten does not come
+    back from another."""
     united: dict[str, int] = {}
     for device, at in (pair for part in parts for pair in part):
         united[device] = max(at, united.get(device, at))
-    return tuple(sorted(united.items()))
+    forgotten = united.get(FORGOTTEN)
+    if forgotten is None:
+        return tuple(sorted(united.items()))
+    return tuple(sorted((device, at) for device, at in united.items() if at > forgotten or device == FORGOTTEN))
 
 
 def page_limit(query: ReadEntries) -> int:

@@ -105,9 +105,14 @@ class IndexRow(_Row, tag=5, frozen=True):
     always: bool = False
 
 
+FORGOTTEN = ""
+"""Among the revoked devices of a user: no device, but up to when they are forgotten."""
+
+
 class UserRow(_Row, tag=6, frozen=True):
-    """In the user's partition of ``sync_index``: last_seen keeps its maximum; revoked devices (id, revoked at) are united; of two names
-    that are not empty the one with the higher ``named_at`` stays."""
+    """In the user's partition of ``sync_index``: last_seen keeps its maximum; revoked devices (id, revoked at) are united, less those
+    that were revoked no later than the highest time under the id FORGOTTEN; of two names that are not empty the one with the higher
+    ``named_at`` stays."""
 
     user: Id
     last_seen: Number

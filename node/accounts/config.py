@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from node.edge.tokens import LIFETIME_S_MAX
+
 
 class AccountsConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The same on all nodes of a cluster, which share the database and the keys that sign tokens."""
@@ -49,6 +51,7 @@ class AccountsConfig(Struct, frozen=True, forbid_unknown_fields=True):
         )  # fmt: skip
         rules = [(getattr(self, key) > 0, f"{key} must be more than 0") for key in positive]
         rules += [
+            (self.access_s <= LIFETIME_S_MAX, f"access_s must be at most {LIFETIME_S_MAX}, the longest life of a token"),
             (self.refresh_s > self.access_s, f"refresh_s must be more than {path}.access_s"),
             (0 <= self.refresh_leeway_s < self.access_s, f"refresh_leeway_s must be from 0 to {path}.access_s"),
             (1 <= self.ticket_s <= 60, "ticket_s must be 1 to 60"),

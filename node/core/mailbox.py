@@ -36,7 +36,8 @@ from node.core.frames import (
     SyncedOut,
 )
 from node.core.own_marks import OwnMarks
-from storage.store import Answer, EntryRow, IndexLoaded, LoadIndex, Outcome, UserRow
+from storage.rows import unite_revoked
+from storage.store import FORGOTTEN, Answer, EntryRow, IndexLoaded, LoadIndex, Outcome, UserRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +91,8 @@ class Mailbox:
         """Conversation → (latest of active_at and receipts_at, always)."""
         self.index_epoch = -1
         self.loading: list[Callable[[dict[str, tuple[int, bool]]], None]] = []
-        self.revoked: set[str] = set()
+        self.revoked: dict[str, int] = {}
+        """Devices that are let in no more → when they were revoked, cluster time, ms."""
         self.revoking: dict[str, dict[str, int]] = {}
         """Devices whose revocation is not durable yet → who waits for it, under which number."""
         self.marks = OwnMarks(services, user)
@@ -161,11 +163,19 @@ class Mailbox:
         for n in [n for n, sync in self.syncs.items() if sync.key == key]:
             del self.syncs[n]
 
-    def revoke(self, device: str) -> None:
+    def revoke(self, device: str, now_ms: int) -> None:
         """From now on no session of this device is let in, and those that are here end."""
-        self.revoked.add(device)
+        self.revoked[device] = now_ms
         for key in [key for key, session in self.sessions.items() if session.device == device]:
             self._drop(key, "device_revoked")
+
+    def forget_revoked(self, until_ms: int) -> tuple[tuple[str, int], ...]:
+        """Forgets who was revoked no later than ``until_ms``; returns what the row has to say then, nothing if there is nobody."""
+        kept = {device: at for device, at in self.revoked.items() if at > until_ms}
+        if len(kept) == len(self.revoked):
+            return ()
+        self.revoked = kept
+        return ((FORGOTTEN, until_ms),)
 
     def _drop(self, key: SessionKey, code: str) -> None:
         self.on_detach(key)

@@ -35,6 +35,9 @@ ASKERS_MAX = 16
 """Nodes that wait for the same revocation."""
 REVOKED_MAX = 1_024
 """Revoked devices of one user: his row is one mesh frame, and is read at every hello."""
+REVOKED_KEPT_MS = 32 * 86_400_000
+"""A device may be forgotten after this, for then no token of it is valid any more: longer than the longest lifetime of a token by a day for
+clocks. It is forgotten only when another one needs its room: as long as it is known, no new token lets it in either."""
 
 
 class Asked(Struct):
@@ -109,11 +112,14 @@ class Revocations:
 
     def _write(self, mailbox: Mailbox, device: str) -> None:
         """The mailbox knows by now which devices are revoked already."""
-        if device not in mailbox.revoked and len(mailbox.revoked) >= REVOKED_MAX:
-            return self._answer(mailbox, device, codes.INVALID.name)
-        mailbox.revoke(device)
         now_ms = self.sv.time_ms()
-        self.sv.write(UserRow(mailbox.user, now_ms, ((device, now_ms),)), self._on_written, (mailbox, device))
+        written: tuple[tuple[str, int], ...] = ()
+        if device not in mailbox.revoked and len(mailbox.revoked) >= REVOKED_MAX:
+            written = mailbox.forget_revoked(now_ms - REVOKED_KEPT_MS)
+            if not written:
+                return self._answer(mailbox, device, codes.INVALID.name)
+        mailbox.revoke(device, now_ms)
+        self.sv.write(UserRow(mailbox.user, now_ms, (*written, (device, now_ms))), self._on_written, (mailbox, device))
 
     def _on_written(self, outcome: Outcome, what: tuple[Mailbox, str]) -> None:
         mailbox, device = what

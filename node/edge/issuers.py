@@ -20,7 +20,7 @@ import jwt
 from homing import codes, ids
 from msgspec import Struct, field
 
-from node.edge.tokens import NAME_CHARS_MAX, Claims, TokenError
+from node.edge.tokens import NAME_CHARS_MAX, TOO_LONG_VALID, Claims, TokenError, has_short_life
 
 log = logging.getLogger("homing.edge")
 
@@ -140,6 +140,8 @@ class Issuer:
             raise TokenError(codes.TOKEN_INVALID, "the token names no user")
         if not isinstance(exp, int | float) or isinstance(exp, bool) or not 0 < exp < 2**53:
             raise TokenError(codes.TOKEN_INVALID, "the token has no time limit")
+        if not has_short_life(payload):
+            raise TokenError(codes.TOKEN_INVALID, TOO_LONG_VALID)
         shown = "".join(c for c in name if c.isprintable())[:NAME_CHARS_MAX].strip() if isinstance(name, str) else ""
         device = payload.get(self.config.device_claim) or payload.get("jti") or own_id
         return Claims(self.user_id(subject), _hashed("device", str(device))[:24], shown, int(exp), own_id[:24])

@@ -19,6 +19,7 @@ import logging
 import os
 import re
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
@@ -44,8 +45,11 @@ log = logging.getLogger("homing.edge")
 
 ALGORITHM = "EdDSA"
 TOKEN_CHARS_MAX = 4_096
+LIFETIME_S_MAX = 31 * 86_400
+"""No token is valid for longer, whoever issued it: what was revoked longer ago need not be remembered (``node/core/revocations.py``)."""
 TICKET_AUDIENCE = "ws"
 """What a ticket is for: a WebSocket's hello, and nothing else."""
+TOO_LONG_VALID = "the token does not say when it was issued, or is valid for more than 31 days"
 NAME_CHARS_MAX = 128
 CACHE_ENTRIES_MAX = 20_000
 """Verified tokens that are remembered: as many sessions as a node has in a storm's first minutes; a few hundred bytes each."""
@@ -263,10 +267,23 @@ def _claims(payload: dict[str, object]) -> Claims:
         raise _Invalid("the token's name is not valid")
     if not isinstance(exp, int) or isinstance(exp, bool) or not isinstance(jti, str) or not 0 < len(jti) <= 64:
         raise _Invalid("the token has no time limit or no id")
+    if not has_short_life(payload):
+        raise _Invalid(TOO_LONG_VALID)
     audience = payload.get("aud")
     if audience is not None and audience != TICKET_AUDIENCE:
         raise _Invalid("the token is for something else")
     return Claims(user, device, name, exp, jti, audience is not None)
+
+
+def has_short_life(payload: Mapping[str, object]) -> bool:
+    """Whether the token says since when it is, and ends soon enough after that."""
+    issued, ends = payload.get("iat"), payload.get("exp")
+    return (
+        isinstance(issued, int | float)
+        and isinstance(ends, int | float)
+        and not isinstance(issued, bool)
+        and ends - issued <= LIFETIME_S_MAX
+    )
 
 
 def is_device(text: object) -> TypeGuard[str]:

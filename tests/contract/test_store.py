@@ -20,6 +20,7 @@ from storage.store import (
     ACTIVATION_ENTRIES,
     BUCKET_ENTRIES,
     READ_BYTES_MAX,
+    FORGOTTEN,
     READ_ENTRIES_MAX,
     CellLoaded,
     CellRow,
@@ -208,6 +209,17 @@ def test_the_highest_numbers_are_kept(store: Store) -> None:
     put(store, EntryRow(CONV, top, top, ALICE, "c", "text", "b", top, top, top), IndexRow(ALICE, CONV, top, top))
     assert places(read(store, 0, 1 << 64)) == [(top, top)]
     assert index(store).rows == [IndexRow(ALICE, CONV, top, top)]
+
+def test_revoked_devices_that_are_forgotten_do_not_come_back_from_another_version_of_the_row(store: Store) -> None:
+    old = UserRow(ALICE, 1, (("phone", 10), ("tablet", 20), ("watch", 30)))
+    forgets = UserRow(ALICE, 2, ((FORGOTTEN, 20), ("car", 40)))
+    for rows in permutations([old, forgets, UserRow(ALICE, 3, ((FORGOTTEN, 15), ("phone", 10)))]):
+        put(store, *rows)
+        assert store.read(LoadUser(ALICE)) == UserLoaded(UserRow(ALICE, 3, ((FORGOTTEN, 20), ("car", 40), ("watch", 30))))
+    put(store, UserRow(ALICE, 4, (("phone", 50),)))
+    answer = store.read(LoadUser(ALICE))
+    assert isinstance(answer, UserLoaded) and answer.user is not None and ("phone", 50) in answer.user.revoked, "revoked anew"
+
 
 
 # ---------------------------------------------------------------- the fence
@@ -418,7 +430,7 @@ rows_ = st.one_of(
         UserRow,
         users,
         few,
-        st.lists(st.tuples(st.sampled_from("pqr"), few), max_size=3).map(tuple),
+        st.lists(st.tuples(st.sampled_from(["p", "q", "r", FORGOTTEN]), few), max_size=3).map(tuple),
         st.sampled_from(["", "A", "a", "é"]),
         few,
     ),

@@ -126,6 +126,8 @@ INVALID: dict[str, Callable[[ClusterProcess], str]] = {
     "a text as time limit": with_claims(exp="never"),
     "a truth as time limit": with_claims(exp=True),
     "no id of its own": with_claims(jti=...),
+    "nothing of when it was issued": with_claims(iat=...),
+    "valid for too long": with_claims(exp=2**31),
 }
 
 
@@ -144,13 +146,10 @@ def test_the_same_made_as_it_should_be_is_let_in(shared_cluster: ClusterProcess)
         assert session.expect("welcome")["user"] == ids.user_id(MALLORY)
 
 
-@pytest.mark.parametrize("exp", [0, -1, 1, 2**31, int(time.time()) - 1])
+@pytest.mark.parametrize("exp", [0, -1, 1, int(time.time()) - 1])
 def test_an_expired_token_has_a_code_of_its_own(shared_cluster: ClusterProcess, exp: int) -> None:
     with Device(shared_cluster, hello=False) as session:
         session.put({"op": "hello", "token": signed(shared_cluster, exp=exp)})
-        if exp == 2**31:
-            session.expect("welcome")
-            return
         session.expect_error(codes.TOKEN_EXPIRED, "token")
         session.expect_close(codes.CLOSE_SIGN_IN)
 

@@ -51,7 +51,8 @@ class Provider:
 
     def token(self, subject: str, **changes: object) -> str:
         now = int(time.time())
-        payload = {"iss": ISSUER, "aud": "chat", "sub": subject, "exp": now + 600, "name": f"{subject} of elsewhere", "sid": "s"}
+        payload = {"iss": ISSUER, "aud": "chat", "sub": subject, "iat": now, "exp": now + 600, "sid": "s"}
+        payload["name"] = f"{subject} of elsewhere"
         return jwt.encode(payload | changes, self.key, "EdDSA", headers={"kid": self.kid})
 
 

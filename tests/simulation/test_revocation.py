@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from node.core import revocations
 from node.core.mailbox import Mailbox
 from tools.simulation.history import History
 
@@ -21,6 +22,14 @@ def test_a_revoked_device_gets_nothing_more() -> None:
 
 
 def test_a_home_that_leaves_the_sessions_open_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Mailbox, "revoke", lambda mailbox, device: mailbox.revoked.add(device))
+    monkeypatch.setattr(Mailbox, "revoke", lambda mailbox, device, now_ms: mailbox.revoked.update({device: now_ms}))
+    found = next((r for r in (History(seed, profile="revoked").run() for seed in SEEDS) if r.promise), None)
+    assert found is not None and found.promise == "P8", found
+
+
+def test_a_home_that_forgets_a_device_whose_tokens_are_still_valid_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No token of a simulated device ends: whatever is forgotten lets one in again."""
+    monkeypatch.setattr(revocations, "REVOKED_MAX", 1)
+    monkeypatch.setattr(revocations, "REVOKED_KEPT_MS", 0)
     found = next((r for r in (History(seed, profile="revoked").run() for seed in SEEDS) if r.promise), None)
     assert found is not None and found.promise == "P8", found

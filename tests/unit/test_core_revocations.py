@@ -7,12 +7,15 @@ from collections.abc import Callable
 import pytest
 from homing import codes
 
+from node.accounts.config import AccountsConfig
 from node.core import revocations
 from node.core.frames import Attach, Attached, DeviceRevoked, DropSession, RevokeDevice
 from node.core.mailbox import Mailbox
 from node.core.revocations import ASK_AGAIN_S, ASKED_MAX, UNDER_WAY_MAX, Revocations
-from storage.store import CellRow, LoadIndex, LoadUser, UserLoaded, UserRow, Write
+from node.edge import tokens
+from storage.store import FORGOTTEN, CellRow, LoadIndex, LoadUser, UserLoaded, UserRow, Write
 from tests.unit.core_rig import ALICE, ME, OTHER, Rig
+from tools import token
 
 EDGE, ASKER = "node-7:edge", "node-8:asker"
 
@@ -150,6 +153,40 @@ def test_the_home_has_bounds(world: World, monkeypatch: pytest.MonkeyPatch) -> N
     world.rig.has_room = False
     world.ask("later", 100)
     assert not world.box.revoking and not world.rig.asks
+
+
+def test_a_user_whose_row_is_full_signs_out_on_and_only_what_no_token_can_be_of_is_forgotten(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revocations, "REVOKED_MAX", 4)
+    for n in range(4):
+        world.ask(f"old-{n}", n)
+    world.rig.settle()
+    world.rig.pass_time(revocations.REVOKED_KEPT_MS / 1_000 - 60)
+    world.ask("too-early", 10)
+    world.rig.settle()
+    assert world.answers()[-1] == DeviceRevoked(10, codes.INVALID.name) and len(world.revoked_rows()) == 4
+    world.rig.pass_time(61)
+    world.attach(1, "old-0")
+    assert world.rig.frames(DropSession)[-1] == DropSession(1, "device_revoked"), "nobody needed its room yet"
+    world.ask("new", 11)
+    world.rig.settle()
+    assert world.answers()[-1] == DeviceRevoked(11)
+    assert [device for device, _ in world.revoked_rows()] == [FORGOTTEN, "new"]
+    for box in (world.box, Mailbox(world.rig, ALICE)):
+        world.box = box
+        world.attach(2, "new")
+        assert world.rig.frames(DropSession)[-1] == DropSession(2, "device_revoked")
+        assert not box.revoked.keys() - {"new"}
+    world.ask("old-0", 12)
+    world.rig.settle()
+    assert "old-0" in dict(world.revoked_rows()), "revoked anew"
+
+
+def test_no_token_is_valid_for_as_long_as_a_revoked_device_is_remembered() -> None:
+    assert tokens.LIFETIME_S_MAX * 1_000 + 3_600_000 <= revocations.REVOKED_KEPT_MS
+    assert token.LIFETIME_S_MAX <= tokens.LIFETIME_S_MAX
+    assert AccountsConfig(access_s=tokens.LIFETIME_S_MAX + 1).problems()
 
 
 def test_a_mailbox_that_revokes_is_not_let_go(world: World) -> None:

@@ -12,7 +12,7 @@ from homing import codes, ids
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from node.edge.tokens import Claims, TokenAuthority, TokenChecker, TokenError, rotate
+from node.edge.tokens import LIFETIME_S_MAX, Claims, TokenAuthority, TokenChecker, TokenError, rotate
 
 ALICE = ids.user_id("alice")
 NOW = 1_700_000_000.0
@@ -39,7 +39,8 @@ def refused(checker: TokenChecker, token: str, now: float = NOW) -> TokenError:
 
 
 def forged(authority: TokenAuthority, header: dict[str, object] | None = None, **changes: object) -> str:
-    payload = {"iss": "cell-1", "sub": ALICE, "device": "phone", "name": "A", "exp": int(NOW) + 60, "jti": "x"} | changes
+    payload = {"iss": "cell-1", "sub": ALICE, "device": "phone", "name": "A", "iat": int(NOW)}
+    payload |= {"exp": int(NOW) + 60, "jti": "x"} | changes
     payload = {key: value for key, value in payload.items() if value is not None}
     return jwt.encode(payload, authority._key, "EdDSA", headers={"kid": authority.kid} if header is None else header)
 
@@ -105,9 +106,11 @@ def test_no_other_algorithm_counts(authority: TokenAuthority, checker: TokenChec
 @pytest.mark.parametrize(
     "changes",
     [{"sub": None}, {"sub": "alice"}, {"sub": ids.group_id(bytes(16))}, {"device": None}, {"device": ""}, {"device": "a b"},
-     {"device": "x" * 65}, {"name": None}, {"name": "x" * 129}, {"exp": None}, {"exp": True}, {"jti": None}, {"jti": ""}, {"iss": None}],
+     {"device": "x" * 65}, {"name": None}, {"name": "x" * 129}, {"exp": None}, {"exp": True}, {"jti": None}, {"jti": ""}, {"iss": None},
+     {"iat": None}, {"iat": True}, {"iat": "1"}, {"iat": int(NOW) + 59 - LIFETIME_S_MAX}],
 )  # fmt: skip
 def test_a_signed_token_with_a_wrong_claim_is_refused(authority: TokenAuthority, checker: TokenChecker, changes: dict[str, object]) -> None:
+    assert checker.check(forged(authority, None, iat=int(NOW) + 60 - LIFETIME_S_MAX), NOW).user == ALICE, "what is not changed is right"
     assert refused(checker, forged(authority, None, **changes)).code == codes.TOKEN_INVALID
 
 
