@@ -20,7 +20,7 @@ from tools.layout import PORTS_LAST, Layout, Part
 from tools.ports import holder, taken
 from tools.processes import Process, command_line, running
 from tools.readiness import Readiness
-from tools.report import SCHEMA, Demo, Reporter, guide
+from tools.report import SCHEMA, Demo, Reporter, contents, guide
 from tools.rotation import rotate, tail
 from tools.supervisor import Event, Supervisor, Watched
 
@@ -83,6 +83,7 @@ class Cluster:
         stop = asyncio.ensure_future(self.stop_asked.wait())
         try:
             if not self.stop_asked.is_set():
+                self.out.line(f"Starting {contents(self.layout)} …")
                 self.supervisor.start(found)
             await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -156,7 +157,7 @@ class Cluster:
     def _line_of(self, event: Event) -> str:
         match event.kind:
             case "started":
-                return f"starting (pid {event.pid})"
+                return "" if not self.was_ready and self.supervisor.watched[event.name].starts <= 1 else f"starting (pid {event.pid})"
             case "adopted":
                 return f"was running already, taken over (pid {event.pid})"
             case "ended":
@@ -180,7 +181,8 @@ class Cluster:
             self.stop_asked.set()
 
     def _on_ready(self, name: str) -> None:
-        self.out.line(f"  {name:<12}ready")
+        if self.was_ready:
+            self.out.line(f"  {name:<12}ready")
         self.out.object("ready", name=name, pid=self.supervisor.pids.get(name))
         if not self.readiness.reasons and not self.was_ready:
             self.was_ready = True
@@ -194,7 +196,7 @@ class Cluster:
         seconds = asyncio.get_running_loop().time() - self.began_at
         demo = await self._demo() if self.layout.has_demo else None
         for line in ("", *guide(self.layout, seconds, demo)):
-            self.out.line(line)
+            self.out.line(line, strong=demo is not None and line.endswith(demo.link))
         await asyncio.Event().wait()
 
     async def _demo(self) -> Demo | None:

@@ -12,7 +12,7 @@ from node.demo import links
 from tools.errors import CommandError
 from tools.http import get, session
 from tools.layout import Layout, default_data
-from tools.report import command_path, options
+from tools.snippets import homing, options
 
 SCHEMA = "homing.demo/1"
 
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     layout = Layout.at(args.data or default_data())
     url = asyncio.run(first_ready(node_urls(layout)))
     if url is None:
-        raise CommandError(f"no node of the cluster in {layout.data} answers (start one: {command_path()} up --demo{options(layout)})")
+        raise CommandError(f"no node of the cluster in {layout.data} answers (start one: {homing()} up --demo{options(layout)})")
     text = link(layout, url)
     if args.json:
         print(json.dumps({"schema": SCHEMA, "link": text, "lifetime_s": links.LIFETIME_S}))

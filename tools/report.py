@@ -7,11 +7,11 @@ import contextlib
 import json
 import os
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
-from tools.cli import COMMANDS, exists
-from tools.layout import Layout, default_data
+from node.demo.links import LIFETIME_S
+from tools.layout import Layout
+from tools.snippets import NODE_MAJOR_MIN, homing, javascript, options, python
 
 SCHEMA = "homing.up/1"
 
@@ -34,9 +34,11 @@ class Reporter:
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
 
-    def line(self, text: str) -> None:
+    def line(self, text: str, strong: bool = False) -> None:
+        file = sys.stderr if self.as_json else sys.stdout
         with contextlib.suppress(OSError, ValueError):
-            print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
+            is_screen = file.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+            print(f"\033[1m{text}\033[0m" if strong and is_screen else text, file=file, flush=True)
 
     def object(self, event: str, **fields: object) -> None:
         if self.as_json:
@@ -44,38 +46,42 @@ class Reporter:
                 print(json.dumps({"schema": SCHEMA, "event": event, **fields}), flush=True)
 
 
-def command_path() -> str:
-    """How the `homing` command is called from where one stands."""
-    script = Path(sys.executable).with_name("homing")
-    relative = os.path.relpath(script)
-    return relative if not relative.startswith("..") else str(script)
-
-
 def guide(layout: Layout, seconds: float, demo: Demo | None = None) -> list[str]:
-    """What is printed once the cluster is ready: where everything is and what to do now."""
-    offered = {command.name for command in COMMANDS if exists(command)}
-    homing, extra = command_path(), options(layout)
-    nodes = [part for part in layout.parts() if part.role == "node"]
-    lines = [f"Homing is ready after {seconds:.1f} s.", ""]
+    """What is printed once the cluster is ready: what to do now, and where everything is. At most 80 columns, where paths are short."""
+    lines = [f"Homing is ready: {contents(layout)}, in {seconds:.1f} s.", ""]
     if demo is not None:
-        lines += [f"  {demo.link}", ""]
-    lines.append(f"  {'directory':<12}{layout.directory.url}   (who is where: {layout.directory.url}/v1/cluster)")
-    lines += [f"  {node.name:<12}ws://{node.url.removeprefix('http://')}/v1/ws" for node in nodes]
-    beside = f"; {nodes[1].url}/ beside it is a place for somebody else" if len(nodes) > 1 else ""
-    lines += [f"  {'web client':<12}{nodes[0].url}/   (create an account there{beside})"]
-    lines += [f"  {'data':<12}{layout.data}", f"  {'logs':<12}{layout.logs_dir}/NAME.log", ""]
-    if "chat" in offered:
-        lines += ["To chat, type each of these in a terminal of its own:"]
-        lines += [f"  {homing} chat --as {name}{extra}" for name in ("alice", "bob")]
-    if "replay" in offered:
-        lines += ["To play an exported chat over the cluster:", f"  {homing} replay FILE{extra}"]
-    if "status" in offered:
-        lines += ["To see inside:", f"  {homing} status --watch{extra}"]
-    return [*lines, "", "Ctrl-C stops all of it."]
+        lines += [*_demo(layout, demo), ""]
+    return [*lines, *_places(layout, demo is not None), "", "Ctrl-C stops all of it."]
 
 
-def options(layout: Layout) -> str:
-    """The options with which the other commands find this cluster; none where it is the default one."""
-    if layout.data == default_data().resolve():
-        return ""
-    return f" --data {os.path.relpath(layout.data) if layout.data.is_relative_to(Path.cwd()) else layout.data}"
+def contents(layout: Layout) -> str:
+    """What a cluster consists of."""
+    return f"a directory, a storage worker and {'1 node' if layout.nodes == 1 else f'{layout.nodes} nodes'}"
+
+
+def _demo(layout: Layout, demo: Demo) -> list[str]:
+    lines = ["Two people in a chat, side by side in your browser:", "", f"  {demo.link}", ""]
+    lines += ["Write to them from another terminal. Three lines of Python:", "", *python(layout, demo.left, demo.right), ""]
+    script = javascript(layout, demo.right, demo.left)
+    if script is None:
+        return [*lines, f"Three lines of JavaScript would need node {NODE_MAJOR_MIN} or newer, which is not here."]
+    return [*lines, "Three lines of JavaScript:", "", *script]
+
+
+def _places(layout: Layout, has_demo: bool) -> list[str]:
+    nodes = [part for part in layout.parts() if part.role == "node"]
+    command, extra, url = homing(), options(layout), nodes[0].url
+    ports = [str(node.http_port) for node in nodes[1:]]
+    others = f"   (the other nodes: {', '.join(ports) if len(ports) < 4 else f'{ports[0]} to {ports[-1]}'})" if ports else ""
+    rows = [
+        ("web client", f"{url}/{others}"),
+        ("in a terminal", f"{command} chat --as alice{extra}"),
+        ("real chats", f"{command} replay FILE{extra}"),
+        ("for programs", f"{url.replace('http', 'ws', 1)}/v1/ws   {url}/docs"),
+        ("see inside", f"{command} status --watch{extra}"),
+        ("who is where", f"{layout.directory.url}/v1/cluster"),
+        ("data and logs", str(layout.data)),
+    ]
+    if has_demo:
+        rows.insert(0, ("a new link", f"{command} demo{extra}   (a link opens once, within {LIFETIME_S // 60} minutes)"))
+    return [f"  {name:<15}{place}" for name, place in rows]

@@ -15,12 +15,12 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 from tools.errors import FAILED, CommandError
-from tools.report import command_path
 from tools.simulation.cluster import RULES
 from tools.simulation.history import History, Result
 from tools.simulation.history import run as run_history
 from tools.simulation.profiles import BY_NAME, PROFILES
 from tools.simulation.story import Story, Subject
+from tools.snippets import homing
 
 SCHEMA = "homing.simulate/1"
 CHUNK = 4
@@ -122,7 +122,7 @@ def command(result: Result, args: argparse.Namespace | None = None) -> str:
     """How to replay a history."""
     profile = f" --profile {args.profile}" if args is not None and args.profile else ""
     rule = f" --break {args.broken}" if args is not None and args.broken else ""
-    return f"{command_path()} simulate --seed {result.seed}{profile}{rule}"
+    return f"{homing()} simulate --seed {result.seed}{profile}{rule}"
 
 
 # ---------------------------------------------------------------- one

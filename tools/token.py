@@ -31,7 +31,7 @@ def issue(data_dir: Path, user: str, device: str = DEVICE, lifetime_s: int = LIF
 
     layout = Layout.at(data_dir)
     if not user.strip():
-        raise CommandError("--user must not be empty", USAGE)
+        raise CommandError("the account's name must not be empty", USAGE)
     try:
         authority = TokenAuthority(layout.token_keys_dir, layout.cluster_name())
         return authority.sign(ids.user_id(user), device, user.strip(), time.time(), lifetime_s)
@@ -57,7 +57,9 @@ def duration_s(text: str) -> int:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--user", required=True, metavar="NAME", help="the account")
+    who = parser.add_mutually_exclusive_group(required=True)
+    who.add_argument("name", nargs="?", default=None, metavar="NAME", help="the account")
+    who.add_argument("--user", default=None, metavar="NAME", help="the same")
     parser.add_argument("--device", default=DEVICE, metavar="D", help=f"the device ({DEVICE})")
     parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="the cluster's data directory ($HOMING_DATA, or data/)")
     parser.add_argument("--ttl", type=duration_s, default=LIFETIME_S, metavar="TIME", help="how long it is valid: 600, 10m, 12h, 7d (1h)")
@@ -65,9 +67,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    token = issue(args.data or default_data(), args.user, args.device, args.ttl)
+    user = args.name if args.user is None else args.user
+    token = issue(args.data or default_data(), user, args.device, args.ttl)
     if args.json:
-        fields = {"schema": "homing.token/1", "token": token, "user": ids.user_id(args.user), "device": args.device, "ttl_s": args.ttl}
+        fields = {"schema": "homing.token/1", "token": token, "user": ids.user_id(user), "device": args.device, "ttl_s": args.ttl}
         print(json.dumps(fields))
     else:
         print(token)

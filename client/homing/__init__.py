@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from homing import ids as ids
     from homing import protocol as protocol
     from homing.client import Client, HistoryUnavailable
-    from homing.connecting import connect
+    from homing.connecting import connect, run
     from homing.conversations import Conversation
     from homing.effects import ConversationChanged, Delivered, Gap, Named, ReadBy, Refused, Resumed, Shown, StateChanged, Stored
     from homing.engine import SignInStopped
@@ -73,11 +73,12 @@ __all__ = [
     "StoreFailed",
     "Stored",
     "connect",
+    "run",
 ]
 
 _MODULES = {
     "homing.client": ("Client", "HistoryUnavailable"),
-    "homing.connecting": ("connect",),
+    "homing.connecting": ("connect", "run"),
     "homing.conversations": ("Conversation",),
     "homing.requests": ("RequestInvalid",),
     "homing.effects": (

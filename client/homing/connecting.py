@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from homing.client import Client
 from homing.engine import GetToken, SignInStopped
+from homing.handles import Handle
+from homing.protocol import Entry
 from homing.store import Store
 
 if TYPE_CHECKING:
     from homing.connection import Format
 
+T = TypeVar("T")
 DEFAULT_URL = "ws://127.0.0.1:7401"
 """The first node that `./run` starts."""
+STORED_WAIT_S = 30.0
+"""How long `run` waits for what it is to return; it is sent again by itself meanwhile."""
 
 
 def connect(
@@ -48,3 +54,38 @@ def _always(token: str | None) -> GetToken:
         return found
 
     return get_token
+
+
+@overload
+def run(main: Callable[[Client], Awaitable[Handle]], url: str | Sequence[str] | None = None, token: str | None = None) -> Entry: ...
+
+
+@overload
+def run(main: Callable[[Client], Awaitable[T]], url: str | Sequence[str] | None = None, token: str | None = None) -> T: ...
+
+
+def run(main: Callable[[Client], Awaitable[object]], url: str | Sequence[str] | None = None, token: str | None = None) -> object:
+    """The short way for a program that says something and ends: ``homing.run(lambda me: me.send("bob", "hello"))``.
+
+    Args:
+        main: is called with the client, and awaited; no event loop may be running.
+        url, token: as for `connect`.
+
+    Returns:
+        What ``main`` gives. If that is the handle of something it sent: its entry, once the cluster has it for good.
+
+    Raises:
+        RequestRefused: it will never be taken.
+        ClientClosed: there is no token, or it is not valid.
+        TimeoutError: it is not stored within 30 s.
+    """
+
+    async def live() -> object:
+        async with connect(url, token) as me:
+            given = await main(me)
+            if not isinstance(given, Handle):
+                return given
+            async with asyncio.timeout(STORED_WAIT_S):
+                return await given.stored
+
+    return asyncio.run(live())

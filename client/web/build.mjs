@@ -11,8 +11,8 @@ const SCRIPT_BYTES_MAX = 150_000; // gzipped
 const isCheck = process.argv.includes("--check");
 const out = isCheck ? mkdtempSync(join(tmpdir(), "homing-web-")) : "dist";
 
-async function bundle(entry, define = {}) {
-  const options = { entryPoints: [entry], bundle: true, minify: true, write: false, target: ["es2021"], format: entry.endsWith(".css") ? undefined : "iife", jsx: "automatic", jsxImportSource: "preact", define, legalComments: "none", charset: "utf8", logLevel: "warning" };
+async function bundle(entry, define = {}, format = entry.endsWith(".css") ? undefined : "iife") {
+  const options = { entryPoints: [entry], bundle: true, minify: true, write: false, target: ["es2021"], format, external: ["node:*"], jsx: "automatic", jsxImportSource: "preact", define, legalComments: "none", charset: "utf8", logLevel: "warning" };
   return (await build(options)).outputFiles[0].contents;
 }
 
@@ -39,6 +39,7 @@ const style = hashed("style.css", await bundle("src/style.css"));
 for (const name of readdirSync("public")) if (name !== "index.html") put(name, readFileSync(join("public", name)));
 const page = readFileSync("public/index.html", "utf8").replace("{{app}}", `/${app}`).replace("{{style}}", `/${style}`);
 put("index.html", page);
+put("homing.js", await bundle("../js/src/program.ts", {}, "esm")); // the library for programs without a build step
 const kept = ["/", `/${app}`, `/${style}`, "/manifest.webmanifest", "/icon.svg"];
 const version = createHash("sha256").update(page).digest("hex").slice(0, 12);
 put("sw.js", await bundle("src/sw.ts", { KEPT: JSON.stringify(kept), VERSION: JSON.stringify(version) }));

@@ -22,10 +22,10 @@ LINK = re.compile(r"http://127\.0\.0\.1:(\d+)/demo#([0-9A-Z-]{14})\n")
 
 
 def ask(
-    cluster: ClusterProcess, method: str, path: str, body: object = None, node: int = 0, **headers: str
+    cluster: ClusterProcess, method: str, path: str, body: object = None, node: int = 0, headers: dict[str, str] | None = None
 ) -> tuple[int, dict[str, object]]:
     connection = http.client.HTTPConnection("127.0.0.1", port_of(cluster, node), TIMEOUT_S)
-    given = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    given = {"Content-Type": "application/json", **(headers or {})}
     try:
         connection.request(method, path, None if body is None else json.dumps(body), given)
         answer = connection.getresponse()
@@ -35,8 +35,8 @@ def ask(
         connection.close()
 
 
-def open_link(cluster: ClusterProcess, code: str, node: int = 0, **headers: str) -> tuple[int, dict[str, object]]:
-    return ask(cluster, "POST", "/demo/sessions", {"code": code}, node, **headers)
+def open_link(cluster: ClusterProcess, code: str, node: int = 0, headers: dict[str, str] | None = None) -> tuple[int, dict[str, object]]:
+    return ask(cluster, "POST", "/demo/sessions", {"code": code}, node, headers)
 
 
 def homing(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -72,11 +72,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterProcess]:
 def conversations(cluster: ClusterProcess, token: str) -> dict[str, list[str]]:
     """Title ("" for a direct conversation) → what was said in it, in order."""
     bearer = {"Authorization": f"Bearer {token}"}
-    listed = ask(cluster, "GET", "/v1/conversations", **bearer)[1]["conversations"]
+    listed = ask(cluster, "GET", "/v1/conversations", headers=bearer)[1]["conversations"]
     assert isinstance(listed, list)
     found: dict[str, list[str]] = {}
     for one in listed:
-        page = ask(cluster, "GET", f"/v1/conversations/{one['conversation']}/messages", **bearer)[1]["entries"]
+        page = ask(cluster, "GET", f"/v1/conversations/{one['conversation']}/messages", headers=bearer)[1]["entries"]
         assert isinstance(page, list)
         found[one.get("title", "")] = [entry["body"] for entry in page if entry.get("type", "text") == "text"]
     return found
@@ -112,7 +112,7 @@ def test_a_fresh_link_is_printed_whenever_one_asks_and_any_node_takes_it(demo: C
         {"Host": "rebound.example.org:7401"},
         {"Host": "192.168.1.7:7401"},
         {"Origin": "http://example.org"},
-        {"X_Forwarded_For": "203.0.113.9"},
+        {"X-Forwarded-For": "203.0.113.9"},
         {"Forwarded": "for=203.0.113.9"},
     ],
     ids=str,
@@ -121,8 +121,9 @@ def test_who_comes_by_another_name_origin_or_proxy_does_not_get_in_and_uses_no_c
     demo: ClusterProcess, headers: dict[str, str]
 ) -> None:
     code = fresh_code(demo)
-    assert open_link(demo, code, **headers)[0] == 403
-    assert open_link(demo, code, Host=f"localhost:{port_of(demo, 0)}", Origin=f"http://localhost:{port_of(demo, 0)}")[0] == 201
+    local = {"Host": f"localhost:{port_of(demo, 0)}", "Origin": f"http://localhost:{port_of(demo, 0)}"}
+    assert open_link(demo, code, headers=headers)[0] == 403
+    assert open_link(demo, code, headers=local)[0] == 201
 
 
 def test_the_page_is_the_web_client_and_its_policy_is_the_same(demo: ClusterProcess) -> None:
@@ -170,7 +171,7 @@ def test_a_second_start_says_nothing_twice_and_a_taken_handle_is_left_alone(tmp_
             cluster.output.write_text("")
             cluster.start("--demo")
             printed = LINK.search(said(cluster))
-            assert printed
+            assert printed, cluster.said()
             sessions = open_link(cluster, printed[2])[1]["sessions"]
             assert isinstance(sessions, list) and [session["handle"] for session in sessions] == ["maya-2", "theo"]
             chats = conversations(cluster, sessions[0]["access_token"])

@@ -36,6 +36,14 @@ def test_an_issued_token_names_user_and_device_and_the_edge_accepts_it(layout: L
     assert claims.exp - time.time() == pytest.approx(60, abs=2)
 
 
+def test_the_account_is_named_with_or_without_an_option(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["maya"], ["--user", "maya"]):
+        assert cli.main(["token", *arguments, "--data", str(layout.data)]) == 0
+        assert checker(layout).check(capsys.readouterr().out.strip(), time.time()).name == "maya"
+    with pytest.raises(SystemExit):
+        cli.main(["token", "maya", "--user", "theo", "--data", str(layout.data)])
+
+
 def test_a_token_of_another_cluster_is_refused(layout: Layout, tmp_path: Path) -> None:
     other = Layout.at(tmp_path / "other")
     other.make()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from tools.http import session
 from tools.layout import NODES_MAX, PORTS_LAST, Layout, Part
 from tools.ports import holder, is_free, taken
 from tools.readiness import Readiness, unready_reason
-from tools.report import guide
+from tools.report import Demo, guide
 from tools.rotation import rotate, tail
+from tools.snippets import node_is_there
 from tools.up import only_one
 
 
@@ -131,6 +133,30 @@ async def test_what_is_not_ready_is_told_in_words() -> None:
 
 def test_the_guide_says_where_everything_is(tmp_path: Path) -> None:
     text = "\n".join(guide(Layout(tmp_path, 9000, 2), 1.0))
-    nodes = ("ws://127.0.0.1:9001/v1/ws", "ws://127.0.0.1:9002/v1/ws", "http://127.0.0.1:9001/ ", "http://127.0.0.1:9002/ ")
-    for place in ("http://127.0.0.1:9000", *nodes, str(tmp_path), "Ctrl-C"):
+    for place in ("http://127.0.0.1:9000", "ws://127.0.0.1:9001/v1/ws", "http://127.0.0.1:9001/ ", "9002", str(tmp_path), "Ctrl-C"):
         assert place in text
+    assert "demo" not in text, "where there is none"
+
+
+def test_the_guide_to_a_demo_fits_a_small_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(sys.executable).parent.parent.parent)
+    monkeypatch.setattr("tools.snippets.ROOT", Path.cwd())
+    monkeypatch.setattr("tools.snippets.node_is_there", lambda: True)
+    demo = Demo("http://127.0.0.1:7401/demo#F7KM-2Q9D-XW4T", "maya", "theo")
+    lines = guide(Layout(Path("/srv/homing/data"), 7400, 3, True), 1.9, demo)
+    assert [line for line in lines if len(line) > 80 and "--data" not in line] == []
+    assert f"  {demo.link}" in lines
+    monkeypatch.setattr("tools.snippets.node_is_there", lambda: False)
+    text = "\n".join(guide(Layout(Path("data").resolve(), 7400, 3, True), 1.9, demo))
+    assert "--data" not in text and "node 20 or newer, which is not here" in text and "node --input-type" not in text
+
+
+@pytest.mark.parametrize(("said", "usable"), [("v20.1.0", True), ("v18.20.4", False), ("v22.0.0", True), ("nonsense", False)])
+def test_a_node_that_is_too_old_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, usable: bool) -> None:
+    fake = tmp_path / "node"
+    fake.write_text(f"#!/bin/sh\necho {said}\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert node_is_there() == usable
+    fake.unlink()
+    assert not node_is_there()

@@ -193,9 +193,9 @@ export class Client {
     this.wake();
   }
 
-  /** Queues a message to a user or into a conversation; resolves once it is safe in the outbox. Throws OutboxFull, RequestInvalid, StoreFailed. */
+  /** Queues a message to a user (id or handle) or into a conversation; resolves once it is safe in the outbox. Throws OutboxFull, RequestInvalid, StoreFailed. */
   send(to: string, body: string, id = ids.newId()): Promise<string> {
-    return this.request({ op: "send", id, to, body, type: "text", ts: Date.now() });
+    return this.request({ op: "send", id, to: ids.isId(to) ? to : ids.userId(to), body, type: "text", ts: Date.now() });
   }
 
   /** Makes a group with these users; resolves to its conversation. */

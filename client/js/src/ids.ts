@@ -14,6 +14,14 @@ export function kindOf(id: string): number {
   return parseInt(id.slice(0, 4), 16) & 3;
 }
 
+/** The id of the account with this handle. Handles are ASCII: how other names are folded is the server's affair. */
+export function userId(handle: string): string {
+  const folded = handle.trim().normalize("NFKC").toLowerCase();
+  if (!/^[\x21-\x7e]+$/.test(folded)) throw new TypeError(`not a handle: ${handle}`);
+  const digest = sha256(new TextEncoder().encode(`homing.user\0${folded}`));
+  return make(((digest[0]! << 8) | digest[1]!) & ~3, digest.subarray(2));
+}
+
 /** The id of the direct conversation of two users, in either order. */
 export function directId(a: string, b: string): string {
   const [first, second] = a < b ? [a, b] : [b, a];

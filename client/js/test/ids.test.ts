@@ -27,3 +27,10 @@ test("a group's id is of its kind", () => {
   assert.equal(ids.kindOf(ids.groupId(new Uint8Array(16).fill(255))), ids.GROUP);
   assert.equal(ids.groupId(Uint8Array.from({ length: 16 }, (_, i) => i)), "0002" + "02030405060708090a0b0c0d0e0f");
 });
+
+test("a user's id follows from the handle, as in the Python library", () => {
+  assert.equal(ids.userId("maya"), "94d0d759f66113f3f466bc82596196a0");
+  assert.equal(ids.userId(" MAYA "), ids.userId("maya"));
+  assert.equal(ids.kindOf(ids.userId("theo")), ids.USER);
+  assert.throws(() => ids.userId("Ärne"), TypeError);
+});
