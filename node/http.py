@@ -1,4 +1,4 @@
-"""A node's HTTP beside the WebSocket: health, metrics, discovery, and what operators look at and do (``/debug``, with their key)."""
+"""A node's HTTP beside the WebSocket: health, metrics, and what operators look at and do (``/debug``, with their key)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from node.documents import Documents
-from node.edge.tokens import TokenChecker, TokenError, is_device
+from node.edge.tokens import is_device
 from node.refusal import Refused
 from node.rest.problems import response
 from node.web import WebClient
@@ -71,8 +71,8 @@ class NodeMetrics(Collector):
 class NodeHttp:
     """The routes of a node."""
 
-    def __init__(self, core: NodeCore, gateway: Gateway, checker: TokenChecker, unready: Callable[[], str | None], ops_key: bytes) -> None:
-        self.core, self.gateway, self.checker = core, gateway, checker
+    def __init__(self, core: NodeCore, gateway: Gateway, unready: Callable[[], str | None], ops_key: bytes) -> None:
+        self.core, self.gateway = core, gateway
         self.ops_key = ops_key
         """What operators' tools show; empty: there is nothing to look at."""
         name = core.mesh.me.name
@@ -88,7 +88,6 @@ class NodeHttp:
         self.ops.add_to(app)
         self.documents.add_to(app)
         self.web.add_to(app)
-        app.router.add_route("*", "/v1/connect", self.connect)
         if self.ops_key:
             app.router.add_get("/debug/trace", self.trace)
             app.router.add_post("/debug/revoke", self.revoke)
@@ -148,20 +147,3 @@ class NodeHttp:
     def _is_operator(self, request: web.Request) -> bool:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
         return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self.ops_key)
-
-    async def connect(self, request: web.Request) -> web.Response:
-        """``GET /v1/connect`` with a bearer token: where its user is at home."""
-        if request.method not in ("GET", "HEAD"):
-            refused = response(Refused(codes.UNKNOWN_OP, "here is only GET"))
-            refused.headers["Allow"] = "GET, HEAD"
-            return refused
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        try:
-            if scheme.lower() != "bearer" or not token:
-                raise TokenError(codes.TOKEN_INVALID, "a bearer token is needed")
-            claims = self.checker.check(token.strip(), self.core.time_ms() / 1_000)
-        except TokenError as error:
-            return response(Refused(error.code, error.message))
-        member = self.core.directory.table.by_incarnation.get(self.core.owner_of(claims.user))
-        nodes = [m.public_url for m in self.core.directory.table.role("node")]
-        return web.json_response({"user": claims.user, "url": member.public_url if member else None, "nodes": nodes})

@@ -26,6 +26,10 @@ from node.edge.picows_edge import PicowsEdge
 from node.edge.tokens import TokenChecker
 from node.gateway import Gateway
 from node.http import NodeHttp
+from node.rest.connect_routes import connect_routes, homes_of
+from node.rest.limiters import Limiters
+from node.rest.metrics import RestMetrics
+from node.rest.server import RestServer, Surroundings
 from router import life, logs
 from router.config import ConfigError
 from router.events import Event
@@ -73,9 +77,10 @@ class Node:
         )  # fmt: skip
         app = web.Application()
         ops_key = Path(process.ops_key_file).read_bytes().strip() if process.ops_key_file else b""
-        self.http = NodeHttp(self.core, self.gateway, checker, self.unready, ops_key)
+        self.http = NodeHttp(self.core, self.gateway, self.unready, ops_key)
         self.http.add_to(app)
         self.door = self._build_door(checker, app) if settings.accounts.enabled else None
+        self.rest = self.door.server if self.door is not None else self._build_rest(checker, app)
         if settings.demo.directory:
             self._build_demo(app)
         self.edge = PicowsEdge(self.gateway, app, settings.edge)
@@ -100,6 +105,20 @@ class Node:
         door.add_to(app, self.http.ops.registry)
         return door
 
+    def _build_rest(self, checker: TokenChecker, app: web.Application) -> RestServer:
+        """What is there without accounts; the home of its user, and nothing else, knows which devices are signed out."""
+
+        async def is_revoked(_user: str, _device: str) -> bool:
+            return False
+
+        loop = asyncio.get_running_loop()
+        clocks = (loop.time, lambda: self.directory.time_ms(loop.time()), lambda: self.directory.joined)
+        around = Surroundings(checker, *clocks, is_revoked)
+        rest = RestServer(connect_routes(homes_of(self.core)), around, Limiters(self.settings.limiters), self.settings.edge.origins)
+        rest.add_to(app)
+        self.http.ops.registry.register(RestMetrics(rest))
+        return rest
+
     def _build_demo(self, app: web.Application) -> None:
         from node.demo.door import DemoDoor
 
@@ -107,7 +126,7 @@ class Node:
         if wrong := settings.demo.relations(settings.process.http_host, settings.accounts.enabled):
             raise ConfigError("\n".join(["configuration is wrong:", *(f"  {text}" for text in wrong)]))
         assert self.door is not None, "relations() wants accounts"
-        DemoDoor(Path(settings.demo.directory), self.door.accounts, self.door.server.limiters, asyncio.get_running_loop().time).add_to(app)
+        DemoDoor(Path(settings.demo.directory), self.door.accounts, self.rest.limiters, asyncio.get_running_loop().time).add_to(app)
         self.http.web.add_page_to(app, "/demo")
 
     # -------------------------------------------------------------- the pump calls
@@ -192,8 +211,7 @@ class Node:
         except ConfigError as error:
             self.log.error("limiters_not_reloaded", reason=str(error))
             return
-        changed = self.door.server.limiters.configure(limiters) if self.door is not None else []
-        self.log.info("limiters_reloaded", changed=changed)
+        self.log.info("limiters_reloaded", changed=self.rest.limiters.configure(limiters))
 
     def stop(self) -> None:
         """Told to end, by a signal; told twice, at once."""

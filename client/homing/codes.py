@@ -29,7 +29,7 @@ class Code(NamedTuple):
 
     @property
     def remedy(self) -> str:
-        if self in (SESSION_REPLACED, DEVICE_REVOKED):
+        if self in (NOT_IMPLEMENTED, SESSION_REPLACED, DEVICE_REVOKED):
             return "stop"
         return {"reconnect": "retry", "sign_in": "refresh"}.get(self.action, self.action)
 
@@ -48,6 +48,7 @@ CONFLICT = Code(1011, "conflict")
 UNSUPPORTED_TYPE = Code(1012, "unsupported_type")
 WRONG_CREDENTIALS = Code(1013, "wrong_credentials")
 BLOCKED = Code(1014, "blocked")
+NOT_IMPLEMENTED = Code(1015, "not_implemented")
 
 OVERLOADED = Code(2001, "overloaded")
 UNAVAILABLE = Code(2002, "unavailable")

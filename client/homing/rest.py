@@ -157,6 +157,15 @@ class MeChange(Struct, kw_only=True):
     about: About | UnsetType = UNSET
 
 
+class PasswordChange(Struct, kw_only=True):
+    """Sets another password. Every other device is signed out."""
+
+    current: Annotated[str, Meta(max_length=PASSWORD_CHARS_MAX)]
+    new: Password
+    keep_devices: bool = False
+    """The other devices stay signed in."""
+
+
 class Person(Struct, kw_only=True):
     """An account as others see it."""
 
@@ -388,3 +397,13 @@ class Events(Struct, kw_only=True):
     """Frames of ``homing.v1.json``."""
     cursor: str
     """For the next request, here or at any other node."""
+
+
+class Home(Struct, kw_only=True):
+    """Where the caller is at home; any other node will do as well."""
+
+    user: str
+    url: str | None
+    """The home node's address; null while it has none."""
+    nodes: list[str]
+    """The addresses of all nodes."""

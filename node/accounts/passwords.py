@@ -81,15 +81,15 @@ class Passwords:
         return Verdict(True, hasher.hash(_normal(password)) if hasher.check_needs_rehash(password_hash) else None)
 
 
-def check(password: str, handle: str) -> None:
+def check(password: str, handle: str, field: str = "password") -> None:
     """Raises Refused: it may not be the password of a new account."""
     normal = _normal(password)
     if min(len(password), len(normal)) < PASSWORD_CHARS_MIN:  # either form may be the longer one
-        raise Refused(codes.INVALID, f"a password has at least {PASSWORD_CHARS_MIN} characters", "password")
+        raise Refused(codes.INVALID, f"a password has at least {PASSWORD_CHARS_MIN} characters", field)
     if len(normal) > PASSWORD_CHARS_MAX:
-        raise Refused(codes.INVALID, f"a password has at most {PASSWORD_CHARS_MAX} characters", "password")
+        raise Refused(codes.INVALID, f"a password has at most {PASSWORD_CHARS_MAX} characters", field)
     if normal.casefold() == handle or len(set(normal)) == 1:
-        raise Refused(codes.INVALID, "this password is the first that anybody would try", "password")
+        raise Refused(codes.INVALID, "this password is the first that anybody would try", field)
 
 
 def _normal(password: str) -> str:

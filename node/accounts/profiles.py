@@ -68,9 +68,11 @@ class Profiles:
         return rest.Contacts(contacts=[_contact(row) for row in page], next=more)
 
     async def put_contact(self, who: Claims, contact: str, change: rest.ContactChange) -> rest.Contact:
-        """Raises Refused: INVALID (oneself), CONFLICT (the address book is full) as well."""
-        if contact == who.user or not ids.is_id(contact) or ids.kind_of(contact) != ids.USER:
-            raise Refused(codes.INVALID, "a contact is another user's id", "user")
+        """Raises Refused: NOT_FOUND (no user's id), CONFLICT (oneself, or the address book is full) as well."""
+        if not ids.is_id(contact) or ids.kind_of(contact) != ids.USER:
+            raise Refused(codes.NOT_FOUND, "a contact is a user's id")
+        if contact == who.user:
+            raise Refused(codes.CONFLICT, "nobody is a contact of his own", "user")
         row = ContactRow(contact, names.name(change.name, otherwise=""), self.time_ms())
         put = await self._of_account(who.user, lambda rows: rows.put_contact(who.user, row, self.config.contacts_max))
         if put is None:

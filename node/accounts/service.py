@@ -15,7 +15,7 @@ import asyncio
 import base64
 import binascii
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
 
 from homing import codes, ids, rest
@@ -94,7 +94,7 @@ class Accounts:
         if not await self.database.call(lambda rows: rows.add_user(user, password_hash)):
             raise _taken()
         self.counts["registered"] += 1
-        return await self._sign_in(user, device_name)
+        return await self._sign_in(user, device_name, password_hash)
 
     async def sign_in(self, given: rest.SignIn) -> rest.Session:
         """Signs a new device in.
@@ -108,20 +108,65 @@ class Accounts:
         verdict = await self.passwords.verify(found.password_hash if found is not None else None, given.password)
         if found is None or not verdict.good:
             self.counts["wrong_credentials"] += 1
-            raise Refused(codes.WRONG_CREDENTIALS, "there is no such account, or it has another password")
-        user, new_hash = found.user, verdict.new_hash
-        if new_hash is not None:
-            await self.database.call(lambda rows: rows.set_password_hash(user.id, new_hash))
+            raise _wrong_credentials()
+        user, password_hash, new_hash = found.user, found.password_hash, verdict.new_hash
+        assert password_hash is not None, "without one no password is good"
+        old_hash = password_hash
+        if new_hash is not None and await self.database.call(lambda rows: rows.set_password_hash(user.id, old_hash, new_hash)):
+            password_hash = new_hash
         self.counts["signed_in"] += 1
-        return await self._sign_in(user, device_name)
+        return await self._sign_in(user, device_name, password_hash)
 
-    async def _sign_in(self, user: UserRow, device_name: str) -> rest.Session:
+    async def change_password(self, who: Claims, change: rest.PasswordChange) -> None:
+        """Sets another password and, unless asked otherwise, signs every other device out; answered when their sessions are closed. The
+        same again is done already, and sees to the devices once more.
+
+        Raises:
+            Refused: WRONG_CREDENTIALS it is not the present password; INVALID; NOT_FOUND no account, or none with a password; OVERLOADED
+                or UNAVAILABLE: it may be done in part, repeat it.
+        """
+        found = await self.database.call(lambda rows: rows.credentials_of(who.user))
+        before = found.password_hash if found is not None else None
+        if found is None or before is None:
+            raise Refused(codes.NOT_FOUND, "there is no such account, or it has no password")
+        passwords.check(change.new, found.user.handle, "new")
+        if (await self.passwords.verify(before, change.current)).good:
+            after = await self.passwords.hash(change.new)
+        elif (await self.passwords.verify(before, change.new)).good:
+            after = before  # a repeat: its answer was lost, or devices are left
+        else:
+            self.counts["wrong_credentials"] += 1
+            raise _wrong_password()
+        if change.keep_devices:
+            if not await self.database.call(lambda rows: rows.set_password_hash(who.user, before, after)):
+                raise _wrong_password()
+            return
+        now_ms, lived_ms = self.time_ms(), self.config.access_s * 1_000
+        gone = await self.database.call(lambda rows: rows.change_password(who.user, before, after, who.device, now_ms, now_ms - lived_ms))
+        if gone is None:
+            raise _wrong_password()
+        await self._close_all(who.user, gone)
+
+    async def _close_all(self, user: str, devices: Sequence[str]) -> None:
+        """Raises Refused: some sessions are not closed yet; they are seen to, with nobody waiting for it."""
+        answers = await asyncio.gather(*(self._revoke(user, device) for device in devices))
+        left = [device for device, code in zip(devices, answers, strict=True) if code is not None]
+        self.counts["signed_out"] += len(devices)
+        for device in left:
+            self._evict(user, device)
+        if left:
+            raise Refused(codes.UNAVAILABLE, "some sessions could not be closed yet", retry_after_s=RETRY_AFTER_S)
+
+    async def _sign_in(self, user: UserRow, device_name: str, password_hash: str) -> rest.Session:
         now_ms, device = self.time_ms(), os.urandom(DEVICE_BYTES).hex()
         family, secret = os.urandom(FAMILY_BYTES), os.urandom(SECRET_BYTES)
         row = DeviceRow(device, device_name, now_ms, now_ms)
         token = NewToken(sha256(family).digest(), os.urandom(SECRET_BYTES), sha256(secret).digest(), now_ms + self.config.refresh_s * 1_000)
-        for gone in await self.database.call(lambda rows: rows.add_device(user.id, row, token, self.config.devices_max)):
-            self._evict(user.id, gone)
+        gone = await self.database.call(lambda rows: rows.add_device(user.id, row, token, self.config.devices_max, password_hash))
+        if gone is None:
+            raise _wrong_credentials()
+        for each in gone:
+            self._evict(user.id, each)
         return self._session(user, device, _text(family, secret))
 
     async def renew(self, given: rest.Renew) -> rest.Session:
@@ -234,6 +279,14 @@ def _parts(text: str) -> tuple[bytes, bytes]:
 
 def _taken() -> Refused:
     return Refused(codes.CONFLICT, "this handle is taken", "handle")
+
+
+def _wrong_credentials() -> Refused:
+    return Refused(codes.WRONG_CREDENTIALS, "there is no such account, or it has another password")
+
+
+def _wrong_password() -> Refused:
+    return Refused(codes.WRONG_CREDENTIALS, "this is not the present password", "current")
 
 
 def _no_token() -> Refused:

@@ -15,7 +15,7 @@ REFRESH_FAMILY_CHARS = 20
 
 def account_routes(accounts: Accounts, profiles: Profiles) -> list[Route]:
     """The table."""
-    return [*_sessions(accounts), *_devices(accounts), *_people(profiles), *_contacts(profiles), *_privacy(profiles)]
+    return [*_sessions(accounts), *_devices(accounts), *_people(accounts, profiles), *_contacts(profiles), *_privacy(profiles)]
 
 
 def _sessions(accounts: Accounts) -> list[Route]:
@@ -90,9 +90,12 @@ def _devices(accounts: Accounts) -> list[Route]:
     ]  # fmt: skip
 
 
-def _people(profiles: Profiles) -> list[Route]:
+def _people(accounts: Accounts, profiles: Profiles) -> list[Route]:
     async def me(call: Call) -> rest.Me:
         return await profiles.me(call.who)
+
+    async def password(call: Call) -> None:
+        await accounts.change_password(call.who, body_of(call, rest.PasswordChange))
 
     async def change_me(call: Call) -> rest.Me:
         return await profiles.change_me(call.who, body_of(call, rest.MeChange))
@@ -111,6 +114,11 @@ def _people(profiles: Profiles) -> list[Route]:
         Route(
             name="change_me", method="PATCH", path="/v1/me", summary="Change the caller's profile",
             handle=change_me, limiter="changes", body=rest.MeChange, answer=rest.Me, errors=(codes.NOT_FOUND,),
+        ),
+        Route(
+            name="change_password", method="PUT", path="/v1/me/password",
+            summary="Set another password; the other devices are signed out. Answered when their sessions are closed in the whole cluster",
+            handle=password, limiter="sign_in", body=rest.PasswordChange, errors=(codes.WRONG_CREDENTIALS, codes.NOT_FOUND),
         ),
         Route(
             name="find_user", method="GET", path="/v1/users", summary="Find an account by its handle",

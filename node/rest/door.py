@@ -25,8 +25,9 @@ from node.poll_limits import PollLimits
 from node.polls import Polls
 from node.refusal import Refused
 from node.rest.chat import Chat
+from node.rest.connect_routes import homes_of
 from node.rest.limiters import LimiterConfig, Limiters
-from node.rest.metrics import RestMetrics
+from node.rest.metrics import DoorMetrics, RestMetrics
 from node.rest.server import RestServer, Surroundings
 from node.rest.table import all_routes
 
@@ -96,7 +97,7 @@ class Door:
         self.blocks = Blocks(self.accounts.database, clocks.time_ms, announce)
         gateway.on_block = self.blocks.want
         self.polls = Polls(gateway, polls, gateway.clock, lambda: secrets.token_hex(8))
-        routes = all_routes(self.accounts, profiles, self.blocks, Chat(gateway), self.polls)
+        routes = all_routes(self.accounts, profiles, self.blocks, Chat(gateway), self.polls, homes_of(gateway.core))
         around = Surroundings(checker, clocks.now, clocks.time_ms, clocks.is_ready, self.revoked)
         self.server = RestServer(routes, around, Limiters(limiters), origins)
         self._clocks = clocks
@@ -111,7 +112,8 @@ class Door:
 
     def add_to(self, app: web.Application, registry: CollectorRegistry) -> None:
         self.server.add_to(app)
-        registry.register(RestMetrics(self.server, self.accounts, self.blocks, self.polls))
+        registry.register(RestMetrics(self.server))
+        registry.register(DoorMetrics(self.accounts, self.blocks, self.polls))
 
     def start(self) -> None:
         """Loads what it needs before the first person comes, once the node serves."""

@@ -28,7 +28,12 @@ def message_routes(chat: Chat) -> list[Route]:
 
     async def status(call: Call) -> None:
         message = _message(call)
-        await chat.mark(call.who, message.conversation, message.seq, body_of(call, rest.Status).status)
+        try:
+            await chat.mark(call.who, message.conversation, message.seq, body_of(call, rest.Status).status)
+        except Refused as refused:
+            if refused.code is codes.INVALID:  # its seq is in the path
+                raise Refused(codes.NOT_FOUND, "there is no such message") from None
+            raise
 
     async def receipt(call: Call) -> None:
         given = body_of(call, rest.Receipt)

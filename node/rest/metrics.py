@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from node.accounts.blocks import Blocks
-from node.accounts.service import Accounts
-from node.polls import Polls
 from node.rest.server import RestServer
+
+if TYPE_CHECKING:
+    from node.accounts.blocks import Blocks
+    from node.accounts.service import Accounts
+    from node.polls import Polls
 
 
 class RestMetrics(Collector):
-    def __init__(self, server: RestServer, accounts: Accounts, blocks: Blocks, polls: Polls) -> None:
-        self.server, self.accounts, self.blocks, self.polls = server, accounts, blocks, polls
+    """The interface itself, which is there without accounts as well."""
+
+    def __init__(self, server: RestServer) -> None:
+        self.server = server
 
     def collect(self) -> Iterator[Metric]:
         answers = CounterMetricFamily("homing_rest_requests", "Answers by operation and status", labels=["operation", "status"])
@@ -27,6 +32,15 @@ class RestMetrics(Collector):
             for by, count in limiter.refused.items():
                 limited.add_metric([name, by], count)
         yield limited
+
+
+class DoorMetrics(Collector):
+    """Accounts and polls."""
+
+    def __init__(self, accounts: Accounts, blocks: Blocks, polls: Polls) -> None:
+        self.accounts, self.blocks, self.polls = accounts, blocks, polls
+
+    def collect(self) -> Iterator[Metric]:
         yield from self._accounts()
         yield from self._polls()
 

@@ -27,6 +27,7 @@ STATUS: dict[Code, int] = {
     codes.UNSUPPORTED_TYPE: 415,
     codes.WRONG_CREDENTIALS: 401,
     codes.BLOCKED: 403,
+    codes.NOT_IMPLEMENTED: 501,
     codes.OVERLOADED: 503,
     codes.UNAVAILABLE: 503,
     codes.RATE_LIMITED: 429,

@@ -50,6 +50,8 @@ class Route(Struct, frozen=True, kw_only=True):
     answer: type[Struct] | None = None
     """None: 204, without a body."""
     status: int = 200
+    is_planned: bool = False
+    """It is refused whatever is asked: no release does it yet."""
     errors: tuple[Code, ...] = ()
     """Beside those that every route may give."""
     needs_token: bool = True

@@ -71,8 +71,9 @@ class RestServer:
         methods = self._by_path.get(resource.canonical if resource is not None else "", {})
         route = methods.get("GET" if request.method == "HEAD" else request.method)
         origin = request.headers.get(hdrs.ORIGIN)
+        may_ask = origin_allowed(origin, request.headers.get(hdrs.HOST, ""), self.origins)
         try:
-            if not origin_allowed(origin, request.headers.get(hdrs.HOST, ""), self.origins):
+            if not may_ask:
                 raise Refused(codes.FORBIDDEN, "this origin may not ask")
             if route is not None:
                 answer = await self._answer(request, route)
@@ -92,7 +93,7 @@ class RestServer:
             log.exception("request_failed", operation=route.name if route is not None else "")
             answer = response(Refused(codes.UNAVAILABLE, "this went wrong on our side", retry_after_s=1.0, status=500))
         self.answers[route.name if route is not None else "none", answer.status] += 1
-        if origin is not None and answer.status != 403:
+        if origin is not None and may_ask:
             answer.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
             answer.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = hdrs.RETRY_AFTER
         answer.headers[hdrs.VARY] = hdrs.ORIGIN

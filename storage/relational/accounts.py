@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from storage.relational.engine import READS_ONLY, make_engine, migrate
@@ -82,9 +82,28 @@ class AccountRows:
             row = db.execute(select(User.__table__).where(User.handle == handle)).mappings().first()
         return None if row is None else Credentials(_user_row(row), row["password_hash"])
 
-    def set_password_hash(self, user: str, password_hash: str) -> None:
+    def credentials_of(self, user: str) -> Credentials | None:
+        with self._reader.begin() as db:
+            row = db.execute(select(User.__table__).where(User.id == user)).mappings().first()
+        return None if row is None else Credentials(_user_row(row), row["password_hash"])
+
+    def set_password_hash(self, user: str, before: str, after: str) -> bool:
+        """False: it is not ``before`` any more."""
         with self._engine.begin() as db:
-            db.execute(update(User).where(User.id == user).values(password_hash=password_hash))
+            return _set_password(db, user, before, after)
+
+    def change_password(self, user: str, before: str, after: str, keep: str, now_ms: int, since_ms: int) -> list[str] | None:
+        """Sets another password, and revokes every device but ``keep``; returns those, and those that were revoked after ``since_ms``,
+        whose sessions may not be closed yet. None: the password is not ``before`` any more."""
+        with self._engine.begin() as db:
+            if not _set_password(db, user, before, after):
+                return None
+            present = Device.revoked_ms.is_(None)
+            others = select(Device.id).where(Device.user_id == user, Device.id != keep, or_(present, Device.revoked_ms > since_ms))
+            gone = [row[0] for row in db.execute(others.order_by(Device.id))]
+            for device in gone:
+                _revoke(db, device, now_ms)
+        return gone
 
     def change_user(self, user: str, changes: dict[str, str]) -> UserRow | None:
         """Sets ``name`` and ``about`` as far as they are in ``changes``; None: there is no such user."""
@@ -95,10 +114,14 @@ class AccountRows:
 
     # -------------------------------------------------------------- devices and their tokens
 
-    def add_device(self, user: str, device: DeviceRow, token: NewToken, devices_max: int) -> list[str]:
-        """Adds a device with its first refresh token; returns those that were revoked to make room, longest unseen first."""
+    def add_device(self, user: str, device: DeviceRow, token: NewToken, devices_max: int, password_hash: str | None) -> list[str] | None:
+        """Adds a device with its first refresh token; returns those that were revoked to make room, longest unseen first. None: the
+        password that it signed in with has been changed."""
         now_ms = device.created_ms
         with self._engine.begin() as db:
+            owner = select(User.password_hash).where(User.id == user).with_for_update()
+            if db.execute(owner).scalar_one_or_none() != password_hash:
+                return None
             db.execute(delete(Device).where(Device.user_id == user, Device.revoked_ms < now_ms - REVOKED_KEPT_MS))
             present = select(Device.id).where(Device.user_id == user, Device.revoked_ms.is_(None)).order_by(Device.seen_ms, Device.id)
             ids = [row[0] for row in db.execute(present)]
@@ -265,6 +288,11 @@ def _user_row(row: RowMapping) -> UserRow:
 def _privacy(db: Connection, user: str) -> PrivacyRow | None:
     row = db.execute(select(Privacy.last_seen, Privacy.online).where(Privacy.user_id == user)).first()
     return None if row is None else PrivacyRow(*row)
+
+
+def _set_password(db: Connection, user: str, before: str, after: str) -> bool:
+    changed = update(User).where(User.id == user, User.password_hash == before).values(password_hash=after)
+    return db.execute(changed).rowcount == 1
 
 
 def _revoke(db: Connection, device: str, now_ms: int) -> None:

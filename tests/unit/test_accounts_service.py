@@ -15,7 +15,7 @@ from msgspec import structs
 from node.accounts.signer import RELOAD_S
 from node.edge.tokens import TokenError, rotate
 from node.refusal import Refused
-from tests.unit.accounts_rig import CHEAP, Rig, rig
+from tests.unit.accounts_rig import CHEAP, PASSWORD, Rig, rig
 
 
 @pytest.fixture
@@ -252,7 +252,7 @@ async def test_contacts_come_in_pages_and_are_bounded(accounts: Rig) -> None:
     for person in people[:2]:
         await accounts.profiles.put_contact(alice, person, rest.ContactChange(name="friend"))
     await refused(codes.CONFLICT, None, accounts.profiles.put_contact(alice, people[2], rest.ContactChange()))
-    await refused(codes.INVALID, "user", accounts.profiles.put_contact(alice, alice.user, rest.ContactChange()))
+    await refused(codes.CONFLICT, "user", accounts.profiles.put_contact(alice, alice.user, rest.ContactChange()))
     page = await accounts.profiles.contacts(alice, rest.ContactsQuery(limit=1))
     assert ([c.user for c in page.contacts], page.next) == ([people[0]], people[0])
     page = await accounts.profiles.contacts(alice, rest.ContactsQuery(after=people[0], limit=1))
@@ -274,3 +274,50 @@ async def test_whose_token_comes_from_elsewhere_has_no_account_to_change(account
     await refused(codes.NOT_FOUND, None, accounts.profiles.change_privacy(stranger, rest.PrivacyChange(online="nobody")))
     await refused(codes.NOT_FOUND, None, accounts.profiles.put_contact(stranger, ids.user_id("bob"), rest.ContactChange()))
     assert not await accounts.accounts.is_revoked(stranger.user, "cli")
+
+
+async def change(accounts: Rig, session: rest.Session, current: str, new: str, keep_devices: bool = False) -> None:
+    wanted = rest.PasswordChange(current=current, new=new, keep_devices=keep_devices)
+    await accounts.accounts.change_password(accounts.claims(session), wanted)
+
+
+async def test_another_password_signs_the_other_devices_out_and_the_same_again_is_done(accounts: Rig) -> None:
+    phone, desk = await accounts.register(), await accounts.sign_in()
+    accounts.revoke_answers = [codes.UNAVAILABLE]
+    await refused(codes.UNAVAILABLE, None, change(accounts, phone, PASSWORD, "battery staple"))
+    await change(accounts, phone, PASSWORD, "battery staple")
+    assert (phone.user, desk.device) in accounts.revoked
+    assert (phone.user, phone.device) not in accounts.revoked
+    assert [device.device for device in (await accounts.accounts.devices(accounts.claims(phone))).devices] == [phone.device]
+    await refused(codes.TOKEN_INVALID, "refresh_token", accounts.renew(desk.refresh_token))
+    await accounts.renew(phone.refresh_token)
+    await refused(codes.WRONG_CREDENTIALS, None, accounts.sign_in())
+    assert (await accounts.sign_in(password="battery staple")).user == phone.user
+
+
+async def test_another_password_leaves_the_other_devices_if_asked(accounts: Rig) -> None:
+    phone, desk = await accounts.register(), await accounts.sign_in()
+    await change(accounts, phone, PASSWORD, "battery staple", keep_devices=True)
+    await accounts.renew(desk.refresh_token)
+    assert accounts.revoked == []
+    await refused(codes.WRONG_CREDENTIALS, None, accounts.sign_in())
+
+
+async def test_a_password_is_not_changed_by_who_does_not_know_it_or_to_a_bad_one(accounts: Rig) -> None:
+    phone = await accounts.register()
+    await refused(codes.WRONG_CREDENTIALS, "current", change(accounts, phone, "correct house", "battery staple"))
+    await refused(codes.INVALID, "new", change(accounts, phone, PASSWORD, "alice"))
+    await accounts.sign_in()
+    somebody = structs.replace(accounts.claims(phone), user=ids.user_id("somebody"))
+    unknown = rest.PasswordChange(current=PASSWORD, new="battery staple")
+    await refused(codes.NOT_FOUND, None, accounts.accounts.change_password(somebody, unknown))
+
+
+async def test_who_signs_in_while_the_password_changes_does_not_stay_with_the_old_one(accounts: Rig) -> None:
+    phone = await accounts.register()
+    answers = await asyncio.gather(
+        *(accounts.sign_in() for _ in range(2)), change(accounts, phone, PASSWORD, "battery staple"), return_exceptions=True
+    )
+    assert all(answer is None or isinstance(answer, rest.Session | Refused) for answer in answers), answers
+    left = (await accounts.accounts.devices(accounts.claims(phone))).devices
+    assert [device.device for device in left] == [phone.device]

@@ -50,10 +50,10 @@ def signed_in(rows: AccountRows) -> AccountRows:
     return rows
 
 
-def add_device(rows: AccountRows, device: str, now_ms: int = 10, devices_max: int = 3) -> list[str]:
+def add_device(rows: AccountRows, device: str, now_ms: int = 10, devices_max: int = 3, password: str = "hash") -> list[str] | None:
     family = sha256(device.encode()).digest() if device != "phone" else FAMILY
     token = NewToken(family, SALT, sha256(FIRST).digest(), now_ms + DAY_MS)
-    return rows.add_device(ALICE.id, DeviceRow(device, device.title(), now_ms, now_ms), token, devices_max)
+    return rows.add_device(ALICE.id, DeviceRow(device, device.title(), now_ms, now_ms), token, devices_max, password)
 
 
 def renew(rows: AccountRows, secret: bytes, now_ms: int) -> Renewed | Reused | None:
@@ -256,3 +256,25 @@ def test_a_database_of_the_version_before_keeps_its_people_and_takes_blocks(path
     rows.note_blocks([BlockRow(ALICE.id, BOB, 1, True, 1)])
     assert rows.user(ALICE.id) == ALICE and [row.peer for row in rows.blocked_by(ALICE.id, "", 9)] == [BOB]
     rows.close()
+
+
+def test_a_password_is_set_only_in_place_of_the_one_that_was_verified(signed_in: AccountRows) -> None:
+    assert not signed_in.set_password_hash(ALICE.id, "another", "new")
+    assert signed_in.change_password(ALICE.id, "another", "new", "phone", 20, 0) is None
+    assert signed_in.devices(ALICE.id)
+    found = signed_in.credentials_of(ALICE.id)
+    assert found is not None and found.password_hash == "hash"
+    assert signed_in.set_password_hash(ALICE.id, "hash", "new")
+    assert add_device(signed_in, "desk", password="hash") is None, "it signed in with a password that is no more"
+    assert [device.id for device in signed_in.devices(ALICE.id)] == ["phone"]
+    assert signed_in.credentials_of("f" * 32) is None
+
+
+def test_another_password_revokes_the_other_devices_and_names_those_revoked_lately(signed_in: AccountRows) -> None:
+    for number, device in enumerate(("desk", "tablet"), 1):
+        assert add_device(signed_in, device, 10 * number) == []
+    signed_in.revoke_device(ALICE.id, "desk", 50)
+    assert signed_in.change_password(ALICE.id, "hash", "new", "phone", 100, 60) == ["tablet"]
+    assert [device.id for device in signed_in.devices(ALICE.id)] == ["phone"]
+    assert signed_in.change_password(ALICE.id, "new", "new", "phone", 110, 40) == ["desk", "tablet"], "the same again"
+    assert renew(signed_in, FIRST, 120) is not None

@@ -36,7 +36,7 @@ class Thing(Struct):
 
 
 class Door:
-    """A server with four routes, and what its surroundings say."""
+    """A server with a few routes, and what its surroundings say."""
 
     def __init__(self, folder: Path) -> None:
         self.authority = TokenAuthority(folder, "cell-1")
@@ -64,6 +64,9 @@ class Door:
         async def refuse(call: Call) -> None:
             raise Refused(codes.OVERLOADED, "\ud800 no", retry_after_s=0.3)
 
+        async def forbid(call: Call) -> None:
+            raise Refused(codes.NOT_A_MEMBER, "no")
+
         def by_name(call: Call) -> str:
             assert isinstance(call.body, Thing)
             return call.body.name
@@ -79,6 +82,7 @@ class Door:
             route("try", "POST", "/v1/tries", body=Thing, limiter="sign_in", limited_by=by_name),
             route("fail", "GET", "/v1/fail", handle=fail),
             route("refuse", "GET", "/v1/refuse", handle=refuse),
+            route("forbidden", "GET", "/v1/forbidden", handle=forbid),
         ]
 
     async def ask(self, method: str, path: str, **more: Any) -> tuple[int, dict[str, Any], dict[str, str]]:
@@ -254,8 +258,17 @@ async def test_pages_of_listed_origins_may_ask_and_others_not(door: Door) -> Non
     status, _, headers = await door.ask("OPTIONS", "/v1/things/7", headers={"Origin": FRIEND, "Access-Control-Request-Method": "PUT"})
     assert (status, headers["Access-Control-Allow-Methods"]) == (204, "PUT, GET")
     assert "Authorization" in headers["Access-Control-Allow-Headers"]
+    for path, methods in (("/v1/things/7", {"PUT", "GET"}), ("/v1/mine", {"GET"}), ("/v1/tries", {"POST"})):
+        for method in methods:  # whatever is served may be asked for
+            headers = {"Origin": FRIEND, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": "authorization"}
+            status, _, answer = await door.ask("OPTIONS", path, headers=headers)
+            assert (status, answer["Access-Control-Allow-Origin"]) == (204, FRIEND)
+            assert set(answer["Access-Control-Allow-Methods"].split(", ")) == methods
     own = door.url
     assert (await door.ask("GET", "/v1/things/7?name=a", headers={"Origin": own}))[0] == 204
+    status, _, headers = await door.ask("GET", "/v1/forbidden", headers={"Origin": FRIEND})
+    assert (status, headers["Access-Control-Allow-Origin"]) == (403, FRIEND), "a page reads why it was refused"
+    assert headers["Access-Control-Expose-Headers"] == "Retry-After"
     for method in ("GET", "OPTIONS"):
         status, value, headers = await door.ask(method, "/v1/things/7?name=a", headers={"Origin": "https://evil.example"})
         assert (status, value["title"]) == (403, "forbidden")

@@ -23,7 +23,7 @@ RETRIES = (codes.OVERLOADED, codes.UNAVAILABLE, codes.GOING_AWAY, codes.HOME_LOS
 """What any route may say when the cluster cannot do it now."""
 DESCRIPTION = """\
 Accounts, devices, people and messages over HTTP; any node answers any request. The WebSocket protocol is in `/asyncapi.json`.
-Where accounts are not enabled, `/v1/connect` is all that is under `/v1`.
+Where accounts are not enabled, `/v1/connect` is all that is under `/v1`, beside the WebSocket.
 
 **Bodies** are JSON objects in UTF-8 (`application/json`), of at most {bytes_max} bytes; unknown fields and parameters are ignored.
 Whole numbers have no fraction: 1, not 1.0. **Ids** are 32 hexadecimal digits, **times** are ms since 1970. A method that a path
@@ -120,8 +120,11 @@ def _route(route: Route, schemas: Schemas, problems: _Problems) -> tuple[str, st
             "content": {"application/json": _content(route.body, schemas)},
             "x-bytes-max": BODY_BYTES_MAX,
         }
-    if route.answer is None:
-        answers: Json = {"204": {"description": "Done"}}
+    answers: Json
+    if route.is_planned:
+        answers = {}
+    elif route.answer is None:
+        answers = {"204": {"description": "Done"}}
     else:
         answers = {str(route.status): _answer(route.answer, schemas)}
     for status, given in sorted(problems_of(route).items()):

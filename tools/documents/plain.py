@@ -26,16 +26,6 @@ class Readiness(Struct, kw_only=True):
     """Why not."""
 
 
-class Home(Struct, kw_only=True):
-    """Where the caller is at home; any other node will do as well."""
-
-    user: str
-    url: str | None
-    """The home node's address; null while it has none."""
-    nodes: list[str]
-    """The addresses of all nodes."""
-
-
 def _text(pattern: str) -> Meta:
     return Meta(extra_json_schema={"pattern": pattern})
 
@@ -101,10 +91,6 @@ OPERATORS = "operators"
 _NO_KEY = (401, (codes.TOKEN_INVALID,))
 _NO_PARAMETER = (400, (codes.INVALID,))
 PLAIN = (
-    Plain(
-        name="connect", path="/v1/connect", summary="The caller's home node and its address", tag="connect", security="access_token",
-        answers=((200, Home),), errors=((401, (codes.TOKEN_INVALID, codes.TOKEN_EXPIRED)),),
-    ),
     Plain(name="healthz", path="/healthz", summary="200 as long as the process runs", tag=OPERATORS, answers=((200, Health),)),
     Plain(
         name="readyz", path="/readyz", summary="200 when the node does its work for others", tag=OPERATORS,
