@@ -40,18 +40,22 @@ function Shown() {
 
 /** A key that was pressed in this client. */
 export function onKey(model: Model, event: KeyboardEvent): void {
-  const { dialog, go, items, place, ready, space } = model;
+  const { dialog, go, items, place, query, ready, space } = model;
   if (!ready.value) return;
   if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
     event.preventDefault();
-    dialog.value = dialog.value === "find" ? null : "find";
+    find(model);
+  } else if (event.key === "Escape" && !dialog.value && document.activeElement === field(model)) {
+    event.preventDefault();
+    if (query.value) query.value = "";
+    else comeBack(model);
   } else if (event.key === "Escape" && dialog.value) {
     event.preventDefault(); // at once: the browser's own way comes a moment later, when the next key may have opened another one
     dialog.value = null;
   } else if (event.key === "Escape" && place.value) {
     const left = place.value.conversation;
     go(null);
-    requestAnimationFrame(() => (space.element().querySelector<HTMLElement>(`a[href="#/c/${left}"]`) ?? space.element().querySelector<HTMLElement>(".finder"))?.focus());
+    requestAnimationFrame(() => (space.element().querySelector<HTMLElement>(`a[href="#/c/${left}"]`) ?? field(model))?.focus());
   } else if (event.altKey && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
     event.preventDefault();
     const all = items.value;
@@ -59,6 +63,32 @@ export function onKey(model: Model, event: KeyboardEvent): void {
     const next = all[at < 0 ? 0 : at + (event.key === "ArrowDown" ? 1 : -1)];
     if (next) go(next.state.id);
   }
+}
+
+/** Where each client's focus was before it went to the field that finds. */
+const before = new WeakMap<Model, Element>();
+
+function field(model: Model): HTMLInputElement | null {
+  return model.space.element().querySelector<HTMLInputElement>(".sidebar [role=combobox]");
+}
+
+/** Leads to the field that finds; from there back. In the same turn where it can be: what is typed next must not go elsewhere. */
+function find(model: Model): void {
+  const { dialog, go } = model;
+  const at = field(model);
+  if (at && document.activeElement === at) return comeBack(model);
+  const isOpen = dialog.value !== null;
+  if (document.activeElement && !isOpen) before.set(model, document.activeElement);
+  dialog.value = null;
+  if (at && !at.checkVisibility()) go(null); // on a phone the chat lies over the list
+  else if (at && !isOpen) return at.select();
+  requestAnimationFrame(() => field(model)?.select());
+}
+
+function comeBack(model: Model): void {
+  const back = before.get(model);
+  if (back instanceof HTMLElement && back.isConnected && back !== document.body) back.focus();
+  else (model.space.element().querySelector<HTMLElement>(".composer textarea") ?? field(model))?.focus();
 }
 
 /** The network is back, or somebody looks again: no need to wait. */

@@ -8,14 +8,18 @@ import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { Banner } from "./banner";
 import { Alert, Back, Down, Send, Tick } from "./icons";
 import { MessageLog } from "./log";
+import { useActions, Wrong } from "./modal";
 import { useModel } from "./model";
+import type { Blocks } from "./people";
+import { Activity, activityText, Face, presenceText } from "./status";
 import { Avatar, dayOf, eventText, isText, linked, sameDay, timeOf } from "./text";
 import type { Row, Timeline } from "./timeline";
 
 const CLUSTER_MS = 5 * 60_000;
 
 export function Chat() {
-  const { dialog, go, label, listRevision, membersOf, place, session, theClient, timeline, titleOf } = useModel();
+  const model = useModel();
+  const { blocksOf, go, label, listRevision, membersOf, place, session, show, theClient, timeline, titleOf } = model;
   const at = place.value!;
   const line = timeline.value!;
   void listRevision.value;
@@ -31,15 +35,21 @@ export function Chat() {
     lastSeen.current = row.seq;
     theClient().read(conversation, row.seq, row.ordinal);
   };
+  const peer = at.peer || state?.peer || "";
   const members = isGroup ? membersOf(conversation) : [];
+  const activity = activityText(model, conversation);
+  const under = isGroup ? (members.length ? `${members.length} members` : "") : presenceText(model, peer);
+  const blocks = blocksOf(conversation);
   return (
     <section class="chat" aria-label={label(`Chat with ${title}`)}>
       <header class="chat-head">
         <button class="round back" aria-label="Back to the chats" onClick={() => go(null)}><Back /></button>
-        <Avatar id={at.peer || state?.peer || conversation} title={title} size="small" />
-        <div class="chat-title">
-          <h2 dir="auto">{title}</h2>
-          {isGroup && members.length > 0 && <button class="chat-under link" onClick={() => (dialog.value = "members")}>{members.length} members</button>}
+        <div class="chat-who">
+          <Face id={peer || conversation} title={title} size="small" />
+          <div class="chat-title">
+            <h2 dir="auto"><button aria-haspopup="dialog" title={isGroup ? "Who is in this group" : `About ${title}`} onClick={() => (isGroup ? show("members") : show("person", peer))}>{title}</button></h2>
+            {activity ? <Activity text={activity} /> : under && <span class="chat-under">{under}</span>}
+          </div>
         </div>
       </header>
       <div class="phone-only"><Banner /></div>
@@ -59,8 +69,21 @@ export function Chat() {
           foot={(away, jump) => away && <button class="jump" aria-label="Jump to the latest message" onClick={jump}><Down />{!!state && unread(state.ordinal, state.read_ordinal) > 0 && <span class="badge">{unread(state.ordinal, state.read_ordinal)}</span>}</button>}
         />
       ) : <div class="log-frame" aria-busy="true" />}
-      {state?.until_seq != null ? <p class="composer gone">You are no longer in this group.</p> : <Composer key={conversation} conversation={conversation} title={title} />}
+      {state?.until_seq != null ? <p class="composer gone">You are no longer in this group.</p> : blocks.mine || blocks.theirs ? <Blocked blocks={blocks} peer={peer} title={title} /> : <Composer key={conversation} conversation={conversation} title={title} />}
     </section>
+  );
+}
+
+/** Stands where one would write. */
+function Blocked({ blocks, peer, title }: { blocks: Blocks; peer: string; title: string }) {
+  const { perform } = useModel();
+  const { act, busy, problem } = useActions();
+  return (
+    <div class="composer gone" role="group" aria-label="Blocked">
+      <Wrong text={problem.value} />
+      <p dir="auto">{blocks.mine ? `You blocked ${title}: neither of you can write here.` : `${title} blocked this chat: neither of you can write here.`}</p>
+      {blocks.mine && <button class="plain" disabled={busy.value !== ""} onClick={() => void act("unblock", () => perform({ op: "unblock", id: ids.newId(), user: peer }))}>Unblock</button>}
+    </div>
   );
 }
 
@@ -128,7 +151,7 @@ function Failed({ row }: { row: Row }) {
 const DRAFT_MS = 300;
 
 function Composer({ conversation, title }: { conversation: string; title: string }) {
-  const { connection, mayFocus, say, session, theClient } = useModel();
+  const { connection, mayFocus, say, session, theClient, type } = useModel();
   const text = useSignal(theClient().drafts.get(conversation) ?? "");
   const problem = useSignal("");
   const box = useRef<HTMLTextAreaElement>(null);
@@ -142,7 +165,9 @@ function Composer({ conversation, title }: { conversation: string; title: string
     grow();
     return () => {
       // The client may be gone: somebody signed out.
-      if (session.value && connection.value.state !== "idle") keep();
+      if (!session.value || connection.value.state === "idle") return;
+      keep();
+      type(conversation, "stopped");
     };
   }, []);
   const grow = (): void => {
@@ -156,6 +181,7 @@ function Composer({ conversation, title }: { conversation: string; title: string
     grow();
     clearTimeout(timer.current);
     timer.current = setTimeout(keep, DRAFT_MS);
+    type(conversation, text.value.trim() ? "typing" : "stopped");
   };
   const send = async (): Promise<void> => {
     const body = text.value.trim();

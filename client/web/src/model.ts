@@ -6,16 +6,21 @@
  *   - Nothing of it belongs to the whole page: a page may hold several (demo.tsx), each in a space of its own.
  */
 
-import { batch, computed, signal, type Signal } from "@preact/signals";
-import { Client, codes, forget, IdbStore, ids, MemoryStore, unreadOf, type ConversationState, type Event, type Session, type State, type Store } from "homing-client";
+import { batch, computed, effect, signal, type Signal } from "@preact/signals";
+import { Client, codes, forget, IdbStore, ids, MemoryStore, unreadOf, type ConversationState, type Event, type MemberInfo, type Request, type Session, type State, type Store, type TypingKind } from "homing-client";
 import { createContext } from "preact";
 import { useContext } from "preact/hooks";
 
+import { blocksIn, People, type Blocks } from "./people";
 import type { Space } from "./session";
 import { Timeline } from "./timeline";
 
 export type Place = { conversation: string; peer: string } | null;
-export type Dialog = "find" | "group" | "menu" | "members" | null;
+export type Dialog = "group" | "menu" | "members" | "person" | "profile" | "contacts" | "privacy" | "devices" | null;
+/** Peers of the list who are watched: as many as somebody may scroll through without waiting, less than the protocol's 256. */
+const WATCHED_PEERS_MAX = 150;
+const WATCH_MAX = 256;
+const NOBODY: Blocks = { mine: false, theirs: false };
 export interface Connection {
   state: State;
   reason: string;
@@ -47,6 +52,13 @@ export class Model {
   readonly connection = signal<Connection>({ state: "idle", reason: "", code: 0, retryAt: null });
   readonly place = signal<Place>(null);
   readonly dialog = signal<Dialog>(null);
+  /** Where the open dialog was opened from, null: the page. */
+  readonly backTo = signal<Dialog>(null);
+  /** Whom the dialog is about. */
+  readonly subject = signal("");
+  /** What is looked for in the list. */
+  readonly query = signal("");
+  readonly people: People;
   readonly timeline = signal<Timeline | null>(null);
   /** Another page of this browser uses the device. */
   readonly elsewhere = signal(false);
@@ -62,11 +74,14 @@ export class Model {
   private unlisten: (() => void) | null = null;
   private isDue = false;
   private readonly peers = new Map<string, string>();
-  private readonly members = new Map<string, string[]>();
+  private readonly members = new Map<string, { list: MemberInfo[]; isStale: boolean; isAsked: boolean }>();
+  private readonly waiting = new Map<string, { resolve: () => void; reject: (error: Error) => void }>();
+  private unwatch: (() => void) | null = null;
 
   /** `space`: where this client keeps what is its own, and under which address it stands. */
   constructor(readonly space: Space) {
     this.session = signal(space.accounts.session);
+    this.people = new People(() => this.client, space.accounts);
   }
 
   get accounts() {
@@ -105,8 +120,10 @@ export class Model {
     });
     this.client = opened;
     this.unlisten = opened.listen(this.onEvent);
+    this.people.recall();
     opened.connect();
     this.ready.value = true;
+    this.unwatch = effect(() => opened.watch(this.onScreen()));
     this.onPlace();
   };
 
@@ -134,6 +151,7 @@ export class Model {
   private async stop(): Promise<void> {
     const old = this.client;
     this.unlisten?.();
+    this.unwatch?.();
     this.client = null;
     batch(() => {
       this.ready.value = false;
@@ -142,6 +160,7 @@ export class Model {
     });
     this.peers.clear();
     this.members.clear();
+    this.waiting.clear();
     await old?.close();
   }
 
@@ -167,10 +186,14 @@ export class Model {
     await this.accounts.signOut().catch(() => undefined);
     await this.stop();
     this.releaseLock?.();
-    if (who && forgetting) await forget(this.space.databaseOf(who.user));
+    if (who && forgetting) {
+      this.people.forget(who.user);
+      await forget(this.space.databaseOf(who.user));
+    }
     batch(() => {
       this.session.value = null;
       this.dialog.value = null;
+      this.query.value = "";
       this.notice.value = message;
       this.go(null);
     });
@@ -196,16 +219,27 @@ export class Model {
           const revoked = event.code === codes.DEVICE_REVOKED;
           void this.signOut("This device was signed out. Please sign in again.", revoked);
         } else if (event.state === "closed" && event.code === codes.DEVICE_REVOKED) void this.signOut("This device was signed out.");
+        if (event.state === "live") void this.people.load().catch(() => undefined); // what was known stays
         return;
       }
       case "Named":
         this.nameRevision.value += 1;
         return;
+      case "PresenceChanged":
+      case "TypingChanged":
+        this.people.moved();
+        return;
+      case "Stored":
+        this.settle(event.id)?.resolve();
+        break;
+      case "Refused":
+        this.settle(event.id)?.reject(new Error(event.error.message || event.error.name));
+        break;
       case "StoreTrouble":
         this.storeTrouble.value = `This browser could not store what came: ${event.reason}`;
         return;
       case "Shown":
-        if (event.entry.type?.startsWith("group.")) this.members.delete(event.entry.conversation);
+        if (event.entry.type?.startsWith("group.")) this.outdated(event.entry.conversation);
         this.announce(event.entry.conversation, event.entry.sender, event.entry.body ?? "", event.entry.type ?? "text");
         break;
     }
@@ -226,7 +260,7 @@ export class Model {
     if (!user) return "";
     const me = this.session.value;
     if (user === me?.user) return me.name || me.handle;
-    return this.client?.nameOf(user) || `Somebody (${user.slice(4, 9)})`;
+    return this.people.contacts.value.get(user) || this.client?.nameOf(user) || `Somebody (${user.slice(4, 9)})`;
   };
 
   readonly titleOf = (conversation: string, peer: string): string => {
@@ -265,19 +299,88 @@ export class Model {
   readonly unreadTotal = computed(() => this.items.value.reduce((sum, item) => sum + (item.unread ? 1 : 0), 0));
 
   /** A group's members, [] until they are known. */
-  readonly membersOf = (conversation: string): string[] => {
+  readonly membersOf = (conversation: string): string[] => this.rolesOf(conversation).map((member) => member.user);
+
+  /** The same with their roles. What is known stays until a newer list is there. */
+  readonly rolesOf = (conversation: string): MemberInfo[] => {
     void this.listRevision.value;
-    const known = this.members.get(conversation);
-    if (known || !this.client) return known ?? [];
-    this.members.set(conversation, []);
+    const known = this.members.get(conversation) ?? { list: [], isStale: true, isAsked: false };
+    if (!known.isStale || known.isAsked || !this.client) return known.list;
+    this.members.set(conversation, { list: known.list, isStale: false, isAsked: true });
     this.client.members(conversation).then(
       (list) => {
-        this.members.set(conversation, list.map((m) => m.user));
+        const isStale = this.members.get(conversation)?.isStale ?? false; // it changed meanwhile
+        this.members.set(conversation, { list, isStale, isAsked: false });
         this.changed();
       },
-      () => this.members.delete(conversation),
+      () => this.members.set(conversation, { list: known.list, isStale: true, isAsked: false }),
     );
-    return [];
+    return known.list;
+  };
+
+  private outdated(conversation: string): void {
+    const known = this.members.get(conversation);
+    if (known) known.isStale = true;
+  }
+
+  /** Who has blocked whom in a direct conversation. */
+  readonly blocksOf = (conversation: string): Blocks => {
+    void this.listRevision.value;
+    const me = this.session.value?.user ?? "";
+    if (ids.kindOf(conversation) !== ids.DIRECT) return NOBODY;
+    const line = this.timeline.value;
+    if (line?.conversation === conversation && line.hasNewest && line.rows.value.length) return blocksIn(line.rows.value, me);
+    const last = this.client?.core.conversations.get(conversation)?.last;
+    return last ? blocksIn([{ kind: "entry", sender: last.sender, type: last.type ?? "text" }], me) : NOBODY;
+  };
+
+  /** Whose presence can be seen now: the dialog's, the chat's, and the list's from its top. */
+  private onScreen(): string[] {
+    const at = this.place.value;
+    const dialog = this.dialog.value;
+    const users = dialog === "person" ? [this.subject.value] : dialog === "contacts" ? [...this.people.contacts.value.keys()] : [];
+    if (dialog === "members" && at) users.push(...this.membersOf(at.conversation));
+    if (at) users.unshift(this.peerOf(at.conversation));
+    users.push(...this.items.value.slice(0, WATCHED_PEERS_MAX).map((item) => item.state.peer));
+    const me = this.session.value?.user;
+    return [...new Set(users)].filter((user) => user && user !== me).slice(0, WATCH_MAX);
+  }
+
+  /** Makes a change that is an entry; resolves when it is stored. Throws what it was refused with. */
+  readonly perform = async (frame: Request): Promise<void> => {
+    const done = new Promise<void>((resolve, reject) => this.waiting.set(frame.id, { resolve, reject }));
+    done.catch(() => undefined);
+    try {
+      await this.theClient().request(frame);
+    } catch (error) {
+      this.waiting.delete(frame.id);
+      throw error;
+    }
+    await done;
+  };
+
+  private settle(id: string) {
+    const waiting = this.waiting.get(id);
+    this.waiting.delete(id);
+    return waiting;
+  }
+
+  // ---------------------------------------------------------------- dialogs
+
+  /** Opens a dialog, over the one that is open: that one comes back with `back`. */
+  readonly show = (dialog: Dialog, subject = ""): void => {
+    batch(() => {
+      this.backTo.value = this.dialog.value;
+      this.dialog.value = dialog;
+      if (subject) this.subject.value = subject;
+    });
+  };
+
+  readonly back = (): void => {
+    batch(() => {
+      this.dialog.value = this.backTo.value;
+      this.backTo.value = null;
+    });
   };
 
   /** How far a message of one's own has come: every other member's marks count. */
@@ -321,7 +424,16 @@ export class Model {
   readonly say = async (body: string): Promise<void> => {
     const at = this.place.value;
     if (!at || !body.trim()) return;
-    const peer = this.peerOf(at.conversation);
-    await this.theClient().send(ids.kindOf(at.conversation) === ids.DIRECT && peer ? peer : at.conversation, body);
+    await this.theClient().send(this.targetOf(at.conversation), body);
   };
+
+  /** The own user writes in a chat, or stopped to. */
+  readonly type = (conversation: string, kind: TypingKind): void => {
+    this.client?.typing(this.targetOf(conversation), kind);
+  };
+
+  /** A direct conversation is named by its peer: it may not exist yet. */
+  private targetOf(conversation: string): string {
+    return (ids.kindOf(conversation) === ids.DIRECT && this.peerOf(conversation)) || conversation;
+  }
 }

@@ -2,17 +2,21 @@
 
 import { useSignal } from "@preact/signals";
 import type { TargetedKeyboardEvent } from "preact";
+import { useRef } from "preact/hooks";
 
 import { Banner } from "./banner";
 import { Alert, Group, Menu, Search, Tick } from "./icons";
 import { useModel, type Item } from "./model";
+import { Picker } from "./picker";
+import { Activity, activityText, Face } from "./status";
 import { Avatar, eventText, shortTime } from "./text";
 import { ids } from "homing-client";
 
 const SHOWN_STEP = 100;
 
 export function Sidebar() {
-  const { dialog, items, label, session, theClient } = useModel();
+  const { go, items, label, query, session, show, theClient } = useModel();
+  const box = useRef<HTMLDivElement>(null);
   const shown = useSignal(SHOWN_STEP);
   const all = items.value;
   const me = session.value!;
@@ -21,16 +25,14 @@ export function Sidebar() {
     shown.value += SHOWN_STEP;
   };
   return (
-    <div class="sidebar">
+    <div class="sidebar" ref={box}>
       <header class="sidebar-head">
         <h1>Chats</h1>
-        <button class="round" aria-label="New group" title="New group" onClick={() => (dialog.value = "group")}><Group /></button>
-        <button class="round" aria-label="Menu" title="Menu" aria-haspopup="dialog" onClick={() => (dialog.value = "menu")}><Menu /></button>
+        <button class="round" aria-label="New group" title="New group" onClick={() => show("group")}><Group /></button>
+        <button class="round" aria-label="Menu" title="Menu" aria-haspopup="dialog" onClick={() => show("menu")}><Menu /></button>
       </header>
-      <button class="finder" onClick={() => (dialog.value = "find")} aria-keyshortcuts="Control+K">
-        <Search /> <span>Find people and chats</span> <kbd aria-hidden="true">Ctrl K</kbd>
-      </button>
-      <Banner />
+      <Picker label="Find people and chats" placeholder="Name or @handle" groups query={query} icon={<><Search /><kbd aria-hidden="true">Ctrl K</kbd></>} under={<Banner />}
+        chosen={(f) => { query.value = ""; go(f.id); }} onKey={intoList}>
       <nav class="list" aria-label={label("Chats")} onKeyDown={walk}>
         {all.length ? (
           <ul>
@@ -40,17 +42,25 @@ export function Sidebar() {
           <div class="empty">
             <p><strong>No chats yet</strong></p>
             <p>Find somebody by handle and say hello. Yours is <b dir="auto">@{me.handle}</b>.</p>
-            <button class="primary" onClick={() => (dialog.value = "find")}>Find people</button>
+            <button class="primary" onClick={() => box.current?.querySelector("input")?.focus()}>Find people</button>
           </div>
         )}
         {(all.length > shown.value || theClient().core.more !== null) && <button class="more" onClick={() => void more()}>Older chats</button>}
       </nav>
+      </Picker>
       <footer class="sidebar-foot">
         <Avatar id={me.user} title={me.name || me.handle} size="small" />
         <span class="who"><b dir="auto">{me.name || me.handle}</b><span class="quiet" dir="auto">@{me.handle}</span></span>
       </footer>
     </div>
   );
+}
+
+/** Down leads from the field into the list. */
+function intoList(event: TargetedKeyboardEvent<HTMLInputElement>): void {
+  if (event.key !== "ArrowDown") return;
+  event.preventDefault();
+  event.currentTarget.closest(".sidebar")?.querySelector<HTMLElement>(".list a")?.focus();
 }
 
 /** Up and down walk through the list. */
@@ -65,8 +75,11 @@ function walk(event: TargetedKeyboardEvent<HTMLElement>): void {
 }
 
 function ListItem({ item, me }: { item: Item; me: string }) {
-  const { go, place } = useModel();
+  const model = useModel();
+  const { go, people, place } = model;
   const { state, title, unread, at } = item;
+  const activity = activityText(model, state.id);
+  const isOnline = state.peer !== "" && people.presenceOf(state.peer).state === "online";
   const isHere = place.value?.conversation === state.id;
   const label = unread ? `, ${unread} unread` : "";
   return (
@@ -74,10 +87,10 @@ function ListItem({ item, me }: { item: Item; me: string }) {
       event.preventDefault();
       go(state.id);
     }}>
-      <Avatar id={state.peer || state.id} title={title} />
+      <Face id={state.peer || state.id} title={title} />
       <span class="item-text">
-        <span class="item-top"><span class="item-title" dir="auto">{title}</span><time class="item-time">{shortTime(at)}</time></span>
-        <span class="item-bottom"><Preview item={item} me={me} />{unread > 0 && <span class="badge" aria-label={label}>{unread > 999 ? "999+" : unread}</span>}</span>
+        <span class="item-top"><span class="item-title" dir="auto">{title}</span>{isOnline && <span class="hidden">online</span>}<time class="item-time">{shortTime(at)}</time></span>
+        <span class="item-bottom">{activity ? <span class="preview"><Activity text={activity} /></span> : <Preview item={item} me={me} />}{unread > 0 && <span class="badge" aria-label={label}>{unread > 999 ? "999+" : unread}</span>}</span>
       </span>
     </a>
   );

@@ -9,6 +9,7 @@ const dayFormat = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "nu
 const yearFormat = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric" });
 const shortFormat = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const weekdayFormat = new Intl.DateTimeFormat(undefined, { weekday: "short" });
+const longWeekdayFormat = new Intl.DateTimeFormat(undefined, { weekday: "long" });
 const DAY_MS = 86_400_000;
 
 function daysAgo(ts: number): number {
@@ -38,6 +39,14 @@ export function sameDay(a: number, b: number): boolean {
   return new Date(a).toDateString() === new Date(b).toDateString();
 }
 
+/** A time that is said in a sentence: "today at 14:05". */
+export function whenText(ts: number): string {
+  const ago = daysAgo(ts);
+  if (ago <= 0) return `today at ${timeOf(ts)}`;
+  if (ago === 1) return `yesterday at ${timeOf(ts)}`;
+  return ago < 7 ? `${longWeekdayFormat.format(ts)} at ${timeOf(ts)}` : `on ${(ago < 300 ? shortFormat : yearFormat).format(ts)}`;
+}
+
 /** Addresses become links; everything else stays text. */
 export function linked(body: string): ComponentChildren[] {
   return body.split(/(https?:\/\/[^\s<>"]+[^\s<>".,;:!?)\]}'])/).map((part, i) =>
@@ -62,7 +71,9 @@ export function eventText(sender: string, type: string, body: string, me: string
     case "group.remove": return `${who} removed ${whom || "somebody"}`;
     case "group.leave": return `${who} left`;
     case "group.rename": return `${who} called the group “${said.title ?? ""}”`;
-    case "group.role": return `${who} changed who may run the group`;
+    case "group.role": return said.role === "admin" ? `${who} made ${whom || "somebody"} an admin` : `${who} took the admin role from ${whom || "somebody"}`;
+    case "direct.block": return sender === me ? "You blocked this chat" : `${who} blocked this chat`;
+    case "direct.unblock": return sender === me ? "You unblocked this chat" : `${who} unblocked this chat`;
     default: return `${who} sent something that this page cannot show yet`;
   }
 }
