@@ -141,7 +141,7 @@ class DirectoryService:
     def _on_frame(self, incarnation: str, frame: bytes, now: float) -> None:
         try:
             said = self._decode(frame)
-        except (msgspec.MsgspecError, ValueError) as error:  # ValueError: text that is not UTF-8
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # ValueError: text that is not UTF-8
             self._bad(incarnation, str(error))
             return
         if isinstance(said, Renew | GoodBye | Released):

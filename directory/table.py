@@ -197,5 +197,5 @@ def decode_delta(data: bytes) -> Delta:
     """
     try:
         return _decoder.decode(data)
-    except DecodeError as error:
+    except (DecodeError, RecursionError) as error:
         raise ValueError(f"not a table delta: {error}") from error

@@ -176,7 +176,7 @@ class StorageClient:
             return []
         try:
             answer = _decode(b"".join(parts))
-        except (msgspec.MsgspecError, ValueError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             answer = ReadFailed(str(error))
         return self._on_answered(n, answer, now)
 

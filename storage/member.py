@@ -80,7 +80,7 @@ class Membership:
                     self.client.on_peer_up(peer.name, peer.incarnation, now)
                 case PeerDown(incarnation, _):
                     self.client.on_peer_down(incarnation)
-        except (msgspec.MsgspecError, ValueError):
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             self.bad_frames += 1  # a frame that is not ours to understand, or a table that does not fit; the mesh asks for another
         return []
 

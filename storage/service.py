@@ -154,7 +154,7 @@ class StorageService:
     def _on_frame(self, incarnation: str, frame: bytes, now: float) -> None:
         try:
             said = self._decode(frame)
-        except (msgspec.MsgspecError, ValueError) as error:  # ValueError: text that is not UTF-8
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # ValueError: text that is not UTF-8
             return self._bad(incarnation, str(error))
         if isinstance(said, WriteRow):
             if isinstance(said.row, CellRow) and not self.membership.is_directory(incarnation):

@@ -90,7 +90,7 @@ class Connection:
                 return None
             try:
                 return self._decode(message.data)
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                 logger.warning("a frame of the server was not understood: %s", error)
 
     @property

@@ -307,7 +307,7 @@ class NodeCore:
     def _on_frame_in(self, event: FrameIn) -> None:
         try:
             frame = _DECODER.decode(event.frame)
-        except (msgspec.MsgspecError, ValueError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             # A neighbouring release may say what we do not know; it changes nothing.
             self.counts["frames_unreadable"] += 1
             return self.on_bad_frame(event.incarnation, str(error))
@@ -372,7 +372,7 @@ class NodeCore:
     def _on_delta(self, data: bytes) -> None:
         try:
             events = self.directory.on_delta(_DELTA.decode(data))
-        except (msgspec.MsgspecError, ValueError):
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             return  # it does not fit; whoever has a newer table is asked again
         self.on_directory_events(events)
 

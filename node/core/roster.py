@@ -46,7 +46,7 @@ def _what(body: str) -> What:
     """What is in the log stands there for ever: a body that says nothing changes nothing, at every home alike."""
     try:
         return _decode(body) if body else What()
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return What()
 
 

@@ -23,6 +23,7 @@ from router.pump import Pump
 from router.zmq_transport import ZmqTransport
 from tests.integration.conftest import ClusterProcess
 from tests.integration.raw_homing import MIB, unharmed
+from tests.strange_frames import DIRECTORY, NODE, STORAGE, Strange
 from tools.layout import Part
 
 INTRUDER = "intruder-1"
@@ -359,3 +360,18 @@ async def test_a_text_in_a_mesh_frame_that_is_not_utf_8_ends_no_process(start_cl
         for name in ROLES:
             async with Insider(cluster, part_of(cluster, name)) as insider:
                 await insider.send(NOT_UTF_8[name])
+
+
+def with_a_deep_field_more(frame: bytes) -> bytes:
+    """The frame as a later release might send it, with one more field, which is as deep as it is long."""
+    assert 0x90 <= frame[0] < 0x9F
+    return bytes([frame[0] + 1]) + frame[1:] + b"\x91" * 20_000 + b"\x00"
+
+
+async def test_a_mesh_frame_that_is_too_deep_to_read_ends_no_process(start_cluster: Callable[..., ClusterProcess]) -> None:
+    cluster, strange = start_cluster(2), Strange(random.Random(6))
+    with allowed(cluster), unharmed(cluster):
+        for name in ROLES:
+            async with Insider(cluster, part_of(cluster, name)) as insider:
+                frames = (strange.frame(kind) for kind in dict.fromkeys((*NODE, *STORAGE, *DIRECTORY)))
+                await insider.send(with_a_deep_field_more(frame) for frame in frames if frame[0] < 0x9F)
