@@ -36,11 +36,25 @@ if TYPE_CHECKING:
     from homing.client import Client, HistoryUnavailable
     from homing.connecting import connect, run
     from homing.conversations import Conversation
-    from homing.effects import ConversationChanged, Delivered, Gap, Named, ReadBy, Refused, Resumed, Shown, StateChanged, Stored
+    from homing.effects import (
+        ConversationChanged,
+        Delivered,
+        Gap,
+        Named,
+        PresenceChanged,
+        ReadBy,
+        Refused,
+        Resumed,
+        Shown,
+        StateChanged,
+        Stored,
+        TypingChanged,
+    )
     from homing.engine import SignInStopped
     from homing.handles import ClientClosed, Handle, RequestRefused
     from homing.limits import Limits
     from homing.outbox import OutboxFull
+    from homing.presence import Known
     from homing.protocol import Entry, MemberInfo
     from homing.requests import RequestInvalid
     from homing.store import StoreFailed
@@ -58,10 +72,12 @@ __all__ = [
     "Gap",
     "Handle",
     "HistoryUnavailable",
+    "Known",
     "Limits",
     "MemberInfo",
     "Named",
     "OutboxFull",
+    "PresenceChanged",
     "ReadBy",
     "Refused",
     "RequestInvalid",
@@ -72,6 +88,7 @@ __all__ = [
     "StateChanged",
     "StoreFailed",
     "Stored",
+    "TypingChanged",
     "connect",
     "run",
 ]
@@ -86,17 +103,20 @@ _MODULES = {
         "Delivered",
         "Gap",
         "Named",
+        "PresenceChanged",
         "ReadBy",
         "Refused",
         "Resumed",
         "Shown",
         "StateChanged",
         "Stored",
+        "TypingChanged",
     ),
     "homing.engine": ("SignInStopped",),
     "homing.handles": ("ClientClosed", "Handle", "RequestRefused"),
     "homing.limits": ("Limits",),
     "homing.outbox": ("OutboxFull",),
+    "homing.presence": ("Known",),
     "homing.protocol": ("Entry", "MemberInfo"),
     "homing.store": ("StoreFailed",),
     "homing.streams": ("Event", "EventStream"),

@@ -32,7 +32,9 @@ from homing.engine import Engine, GetToken
 from homing.handles import ClientClosed, Handle, RequestRefused
 from homing.limits import DEFAULTS, Limits
 from homing.names import Names
+from homing.presence import Known
 from homing.protocol import (
+    Block,
     Entries,
     Entry,
     Fetch,
@@ -44,6 +46,8 @@ from homing.protocol import (
     MembersPage,
     Person,
     Send,
+    TypingKind,
+    Unblock,
 )
 from homing.questions import Question
 from homing.requests import RequestInvalid
@@ -283,6 +287,17 @@ class Client:
         users = [self.user_of(m) for m in members]
         return await self._request(GroupCreate(id=self._new_id(), conversation=conversation, title=title, members=users))
 
+    async def block(self, user: str) -> Handle:
+        """Blocks a user (id or name): once it is stored neither can send the other anything, until `unblock`. Both see it (`Shown`, types
+        `direct.block` and `direct.unblock`); groups are not touched. Queued, awaited and refused as a message."""
+        await self._know_user()
+        return await self._request(Block(id=self._new_id(), user=self.user_of(user)))
+
+    async def unblock(self, user: str) -> Handle:
+        """Takes one's own block back."""
+        await self._know_user()
+        return await self._request(Unblock(id=self._new_id(), user=self.user_of(user)))
+
     def handle(self, id_: str) -> Handle | None:
         """The handle of a queued request, for instance one from before a restart."""
         item = self.core.outbox.get(id_)
@@ -317,6 +332,22 @@ class Client:
     def _read(self, conversation: str, seq: int, ordinal: int | None) -> None:
         self._engine.apply(self.core.read(conversation, seq, self._engine.now(), ordinal))
         self._engine.flush()
+
+    # ------------------------------------------------------------ who is here, who types
+
+    def watch(self, users: Iterable[str]) -> None:
+        """From now on it is told (`PresenceChanged`) whether these are here (ids or names, at most 256), and of nobody else; over
+        reconnects too. Nobody is watched at first, and of who is not watched nothing is known."""
+        self.core.watch([self.user_of(user) for user in users])
+        self._engine.flush_soon()
+
+    def presence_of(self, user: str) -> Known:
+        """What is known of somebody who is watched: (state, last_seen)."""
+        return self.core.presence.of(self.user_of(user))
+
+    def _type(self, to: str, activity: TypingKind) -> None:
+        self.core.type(to, activity, self._engine.now())
+        self._engine.flush_soon()
 
     # ------------------------------------------------------------ questions
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from homing import ids
 from homing.handles import Handle
-from homing.protocol import Entry, GroupAdd, GroupLeave, GroupRemove, GroupRename, GroupRole, MemberInfo
+from homing.protocol import Entry, GroupAdd, GroupLeave, GroupRemove, GroupRename, GroupRole, MemberInfo, TypingKind
 from homing.state import ConversationState
 from homing.streams import EventStream
 
@@ -52,6 +52,16 @@ class Conversation:
     def marks(self) -> dict[str, tuple[int, int]]:
         """member -> (delivered, read), of the others."""
         return self._client.core.marks.others.get(self.id, {})
+
+    @property
+    def typists(self) -> dict[str, TypingKind]:
+        """user -> "typing" or "recording", of the others who do so now."""
+        return self._client.core.typists.of(self.id)
+
+    def typing(self, activity: TypingKind = "typing") -> None:
+        """The user writes, or is "recording": to be called at each key, or once for a recording. It ends by itself five seconds after the
+        last key, by what is sent here, or by "stopped"."""
+        self._client._type(self._peer or self.id, activity)
 
     def events(self) -> EventStream:
         """What happens in it from now on."""

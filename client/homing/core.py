@@ -19,7 +19,7 @@ Law:
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from homing import codes
 from homing.effects import (
@@ -29,10 +29,12 @@ from homing.effects import (
     CursorChanged,
     Effect,
     Refused,
+    Shown,
     Transmit,
 )
 from homing.limits import DEFAULTS, Limits
 from homing.log import Log
+from homing.presence import Presence
 from homing.protocol import (
     HAVE_MAX,
     Entries,
@@ -52,14 +54,18 @@ from homing.protocol import (
     Sent,
     ServerFrame,
     Synced,
+    TypingKind,
+    TypingShown,
     Welcome,
 )
+from homing.protocol import PresenceChanged as PresenceFrame
 from homing.questions import Question, Questions
 from homing.receipts import Marks
 from homing.requesting import Requesting, conversation_with, target_of
 from homing.requests import validate
 from homing.session import Session
 from homing.state import Changes, CoreState, Dirty, MarkState, Request
+from homing.typists import Typists
 
 _NO_STATE = CoreState()
 
@@ -103,6 +109,8 @@ class ClientCore:
         self.more: str | None = None
         """On a new device with many conversations: what to ask `FetchHeads` for, to list those that hello did not."""
         self._questions = Questions(limits)
+        self.presence = Presence(limits)
+        self.typists = Typists(limits)
         self.own_name = ""
         """As the own token says."""
         self._synced = False
@@ -146,20 +154,23 @@ class ClientCore:
         times = [self.session.next_deadline()]
         if self.session.welcomed:
             times.append(0.0 if self._is_caught_up() else None)
-            times += (part.next_deadline() for part in (self.marks, self.outbox, self._questions, self._catchup, self._resync))
+            parts = (self.presence, self.typists, self.marks, self.outbox, self._questions, self._catchup, self._resync)
+            times += (part.next_deadline() for part in parts)
         return min((t for t in times if t is not None), default=None)
 
     def frame(self, frame: ServerFrame, now: float) -> list[Effect]:
         """Handles one frame of the server. Answers wait for `flush`."""
         if self.session.state not in ("connecting", "syncing", "live"):
             return []
-        return _HANDLERS[type(frame)](self, frame, now)
+        return self._with_ends(_HANDLERS[type(frame)](self, frame, now))
 
     def flush(self, now: float) -> list[Effect]:
         """What waits to go out, and whether the client is caught up."""
         if not self.session.welcomed:
             return []
         effects: list[Effect] = []
+        self.presence.flush(now, effects)
+        self.typists.flush(now, effects)
         self._requesting.flush(now, effects)
         self._questions.flush(now, effects)
         self._log.flush(now, effects)
@@ -169,7 +180,16 @@ class ClientCore:
             effects += self.session.caught_up(now)
         if not self._track_changes:
             self._dirty.clear()
-        return effects
+        return self._with_ends(effects)
+
+    def _with_ends(self, effects: list[Effect]) -> list[Effect]:
+        """Whoever says something has stopped typing it."""
+        if not any(isinstance(effect, Shown) for effect in effects):
+            return effects
+        told: list[Effect] = []
+        for effect in effects:
+            told += [effect, *self.typists.entry(effect.entry)] if isinstance(effect, Shown) else [effect]
+        return told
 
     def _is_caught_up(self) -> bool:
         return self.session.state == "syncing" and self._synced and not self._catchup.behind
@@ -190,6 +210,8 @@ class ClientCore:
         validate(frame)
         conversation = self.conversation_of(frame)
         self._requesting.add(frame, conversation, self.conversations.get(conversation))
+        if isinstance(frame, Send):
+            self.typists.stop(conversation)
         target = target_of(frame)
         if target != conversation:
             self._log.tail(conversation).state.peer = target
@@ -199,6 +221,18 @@ class ClientCore:
     def conversation_of(self, frame: Request) -> str:
         """The conversation that a request goes to."""
         return conversation_with(self.user, target_of(frame))
+
+    def watch(self, users: Iterable[str]) -> list[Effect]:
+        """The program wants to know whether these people are here, and of nobody else; said with the next `flush`."""
+        self.presence.watch(users)
+        return []
+
+    def type(self, to: str, kind: TypingKind, now: float) -> list[Effect]:
+        """The user writes or records (`to`: a conversation or a user), or stopped to; said with the next `flush`, and passed over while
+        there is no session."""
+        if self.session.welcomed:
+            self.typists.say(to, conversation_with(self.user, to), kind, now)
+        return []
 
     def read(self, conversation: str, seq: int, now: float, ordinal: int | None = None) -> list[Effect]:
         """The user has seen everything up to `seq` (and its `ordinal`, if the caller knows it)."""
@@ -276,6 +310,8 @@ class ClientCore:
         self._requesting.check()
         self._questions.check()
         self._log.check()
+        self.presence.check()
+        self.typists.check()
         assert self.session.state != "live" or (self.session.welcomed and self._synced)
 
     # ------------------------------------------------------------ frames: the session
@@ -289,6 +325,7 @@ class ClientCore:
         self.user = self._log.user = f.user
         self.own_name = f.name
         self._catchup.welcome(now)
+        self.presence.welcome()
         self.marks.welcome(self.conversations, now)
         return self.session.welcome(f.heartbeat_ms, now)
 
@@ -316,11 +353,12 @@ class ClientCore:
 
     def _lost(self, effects: list[Effect]) -> list[Effect]:
         """After anything that may have ended the session: what was under way is not any more."""
-        if not self.session.welcomed:
-            self._synced = False
-            for part in (self._catchup, self._questions, self._requesting):
-                part.lost()
-        return effects
+        if self.session.welcomed:
+            return effects
+        self._synced = False
+        for part in (self._catchup, self._questions, self._requesting):
+            part.lost()
+        return [*effects, *self.presence.lost(), *self.typists.lost()]
 
     # ------------------------------------------------------------ frames: refusals
 
@@ -400,6 +438,12 @@ class ClientCore:
             effects.append(Answered(f.id, f))
         return effects
 
+    def _on_presence(self, f: PresenceFrame, now: float) -> list[Effect]:
+        return self.presence.take(f)
+
+    def _on_typing(self, f: TypingShown, now: float) -> list[Effect]:
+        return [] if f.user == self.user else self.typists.take(f, now)
+
     def _on_head_changed(self, f: HeadChanged, now: float) -> list[Effect]:
         self._log.grown(f.conversation, f.seq, now)
         return []
@@ -433,6 +477,8 @@ _HANDLERS: dict[type, Callable[..., list[Effect]]] = {
     Entries: ClientCore._on_entries,
     MembersPage: ClientCore._on_members,
     Person: ClientCore._on_members,
+    PresenceFrame: ClientCore._on_presence,
+    TypingShown: ClientCore._on_typing,
     Pong: ClientCore._on_pong,
     Error: ClientCore._on_error,
     Reconnect: ClientCore._on_reconnect,

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from homing.protocol import ClientFrame, Entries, Entry, Error, Heads, MembersPage, Person
+from homing.protocol import ClientFrame, Entries, Entry, Error, Heads, MembersPage, Person, PresenceState, TypingKind
 
 State: TypeAlias = Literal["idle", "connecting", "syncing", "live", "waiting", "closed"]
 
@@ -95,6 +95,22 @@ class CursorChanged(Struct, frozen=True):
     cursor: str
 
 
+class PresenceChanged(Struct, frozen=True):
+    """Somebody who is watched came, left, or is not known of any more (`unknown`: show nothing). `last_seen`: cluster time in ms."""
+
+    user: str
+    state: PresenceState
+    last_seen: int | None
+
+
+class TypingChanged(Struct, frozen=True):
+    """Somebody else began to write or record in a conversation, or `stopped`."""
+
+    conversation: str
+    user: str
+    activity: TypingKind
+
+
 class ConversationChanged(Struct, frozen=True):
     """What the conversation list shows of it changed (title, role, own marks, head)."""
 
@@ -125,5 +141,5 @@ class Resumed(Struct, frozen=True):
 
 Effect: TypeAlias = (
     Transmit | Connect | Close | Shown | Stored | Refused | Answered | Delivered | ReadBy
-    | StateChanged | CursorChanged | ConversationChanged | Gap | Named | Resumed
+    | StateChanged | CursorChanged | PresenceChanged | TypingChanged | ConversationChanged | Gap | Named | Resumed
 )  # fmt: skip

@@ -96,9 +96,11 @@ class Engine:
             raise StoreFailed("the store belongs to another user")
         self.people.load(stored.people)
         self._unwritten, self._untold = [], []
+        watched = self.core.presence.watched
         self.core = ClientCore(
             user, "", random.random, stored.core, self._limits, self._program, track_changes=True, addresses=len(self._urls)
         )
+        self.core.watch(watched)
         if self._session is None:
             self._session = aiohttp.ClientSession()
         self.is_open = True
@@ -167,6 +169,12 @@ class Engine:
         """Lets the core say what it has to say; acks wait until all that came before them is stored."""
         if not self._is_writing:
             self._apply_late(self.core.flush(self.now()))
+
+    def flush_soon(self) -> None:
+        """The same for what waits for nothing that is being written."""
+        if self.is_open:
+            self.flush()
+            self._arm()
 
     @property
     def _is_writing(self) -> bool:

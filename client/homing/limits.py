@@ -54,6 +54,21 @@ class Limits(Struct, frozen=True, kw_only=True):
     marks_pace_s: float = 0.25
     """With `marks_paced` 128 a second: two thirds of what a server allows."""
 
+    watch_pace_s: float = 1.0
+    """The set of people who are watched is said no more often: somebody who runs through his list changes it with every key."""
+    typing_again_s: float = 3.0
+    """What the user is still doing is said again: others show it for six seconds."""
+    typing_pace_s: float = 1.0
+    """It is said no more often than this, however often he begins anew."""
+    typing_idle_s: float = 5.0
+    """Who touches no key for so long writes no more."""
+    recording_max_s: float = 900.0
+    """A recording that its program forgot to end."""
+    typing_shown_s: float = 10.0
+    """Nobody is shown as writing for longer without a word, whatever the server says."""
+    typing_shown_max: int = 256
+    """People shown as writing at once; past it others are not."""
+
     backoff_min_s: float = 0.5
     backoff_max_s: float = 60.0
     """Full jitter between these two, the upper one doubling from 1 s each time that all addresses have failed: lockstep reconnects are the

@@ -9,23 +9,28 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 from homing.effects import (
     ConversationChanged,
     Delivered,
     Gap,
     Named,
+    PresenceChanged,
     ReadBy,
     Refused,
     Resumed,
     Shown,
     StateChanged,
     Stored,
+    TypingChanged,
 )
 
-Event: TypeAlias = Shown | Stored | Refused | Delivered | ReadBy | StateChanged | ConversationChanged | Gap | Named | Resumed
-EVENT_TYPES = (Shown, Stored, Refused, Delivered, ReadBy, StateChanged, ConversationChanged, Gap, Named, Resumed)
+Event: TypeAlias = (
+    Shown | Stored | Refused | Delivered | ReadBy | StateChanged
+    | PresenceChanged | TypingChanged | ConversationChanged | Gap | Named | Resumed
+)  # fmt: skip
+EVENT_TYPES = get_args(Event)
 EVENTS_MAX = 1_000
 """Events that wait in a stream: some seconds of the busiest group."""
 
@@ -34,7 +39,7 @@ def conversation_of(event: Event) -> str | None:
     """The conversation that an event is about, None: all, or none."""
     if isinstance(event, Shown | Stored):
         return event.entry.conversation
-    if isinstance(event, StateChanged | Named | Resumed):
+    if isinstance(event, StateChanged | PresenceChanged | Named | Resumed):
         return None
     return event.error.conversation if isinstance(event, Refused) else event.conversation
 

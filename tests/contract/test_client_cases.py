@@ -54,6 +54,10 @@ class Device:
                 effects += core.request(REQUESTS[fields.pop("op")](**fields), now)  # as a program makes it: not checked yet
             case "read":
                 effects += core.read(step["conversation"], step["seq"], now)
+            case "watch":
+                effects += core.watch(step["users"])
+            case "typing":
+                effects += core.type(step["to"], step["activity"], now)
             case "ask":
                 effects += core.ask(msgspec.convert(step["frame"], Question), now)
             case other:

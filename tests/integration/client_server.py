@@ -42,6 +42,8 @@ from homing.protocol import (
     Person,
     Ping,
     Pong,
+    Presence,
+    PresenceChanged,
     Read,
     Receipts,
     Send,
@@ -49,6 +51,7 @@ from homing.protocol import (
     ServerFrame,
     Synced,
     Typing,
+    TypingShown,
     Unblock,
     Watch,
     Welcome,
@@ -73,6 +76,7 @@ class Session:
     def __init__(self, ws: web.WebSocketResponse) -> None:
         self.ws = ws
         self.user = ""
+        self.watching: set[str] = set()
         self.binary = ws.ws_protocol == MSGPACK_SUBPROTOCOL
         decoder = msgspec.msgpack.Decoder(ClientFrame) if self.binary else msgspec.json.Decoder(ClientFrame)
         self.decode: Callable[[bytes], ClientFrame] = decoder.decode
@@ -90,7 +94,8 @@ class Session:
 
 
 class ChatServer:
-    """Knobs: `refuse` (answers the next requests with these errors), `silent` (hears, says nothing), `heartbeat_ms`, `names` (of users)."""
+    """Knobs: `refuse` (answers the next requests with these errors), `silent` (hears, says nothing), `heartbeat_ms`, `typing_ms`,
+    `names` (of users: of these, and who is connected, it says whether they are here)."""
 
     def __init__(self) -> None:
         self.chats: dict[str, Chat] = {}
@@ -100,6 +105,7 @@ class ChatServer:
         self.silent = False
         self.names: dict[str, str] = {}
         self.heartbeat_ms = 30_000
+        self.typing_ms = 6_000
         self.hellos = 0
         self._clock = itertools.count(1_700_000_000_000, 1000)
         self._runner: web.AppRunner | None = None
@@ -145,6 +151,8 @@ class ChatServer:
                     await self._on_frame(session, session.decode(message.data))
         finally:
             self.sessions.discard(session)
+            if session.user:
+                await self.tell_presence(session.user)
         return ws
 
     # ------------------------------------------------------------ frames
@@ -172,8 +180,11 @@ class ChatServer:
                 chat = self.chats[f.conversation]
                 members = [MemberInfo(user=u, role="owner" if u == chat.members[0] else "member") for u in chat.members]
                 await session.send(MembersPage(id=f.id, conversation=f.conversation, members=members, title=chat.title))
-            case Watch() | Typing():
-                pass
+            case Watch():
+                session.watching = set(f.users)
+                await session.send(PresenceChanged(people=[self.presence(user) for user in f.users]))
+            case Typing():
+                await self._on_typing(session, f)
             case _:
                 await self._on_request(session, f)
 
@@ -183,11 +194,32 @@ class ChatServer:
             await session.send(_error(codes.CODES[f.token[1:]]))
             return
         session.user = ids.user_id(f.token)
+        await self.tell_presence(session.user)
         await session.send(
             Welcome(session="s", user=session.user, device="d", name=f.token, node="n", time=0, heartbeat_ms=self.heartbeat_ms)
         )
         await session.send(Heads(heads=self._heads(session.user)))
         await session.send(Synced(cursor=str(next(self._clock)), marks_ms=60_000))
+
+    def presence(self, user: str) -> Presence:
+        if any(session.user == user for session in self.sessions):
+            return Presence(user=user, state="online")
+        return (
+            Presence(user=user, state="offline", last_seen=next(self._clock))
+            if user in self.names
+            else Presence(user=user, state="unknown")
+        )
+
+    async def tell_presence(self, user: str) -> None:
+        for session in list(self.sessions):
+            if user in session.watching:
+                await session.send(PresenceChanged(people=[self.presence(user)]))
+
+    async def _on_typing(self, session: Session, f: Typing) -> None:
+        id_ = ids.direct_id(session.user, f.conversation) if ids.kind_of(f.conversation) == ids.USER else f.conversation
+        chat = self.chats.get(id_)
+        others = [user for user in (chat.members if chat else ()) if user != session.user]
+        await self.tell(others, TypingShown(conversation=id_, user=session.user, kind=f.kind, ms=self.typing_ms))
 
     def _heads(self, user: str) -> list[Head]:
         result = []

@@ -138,3 +138,13 @@ def test_the_same_request_again_through_another_node_is_the_same_entry(shared_cl
         with Device(shared_cluster, 2, alice.name, "tablet") as tablet:
             assert tablet.ask(kind, id="b-1", user=bob.user)["entry"] == first
         bob.say(alice.user, "a late repeat blocks nobody")
+
+
+def test_who_is_blocked_does_not_see_whether_the_other_is_here(shared_cluster: ClusterProcess) -> None:
+    with Device(shared_cluster, 0) as alice, Device(shared_cluster, 1) as bob:
+        bob.put({"op": "watch", "users": [alice.user]})
+        bob.expect("presence", people=[{"user": alice.user, "state": "online"}])
+        alice.ask("block", user=bob.user)
+        bob.expect("presence", people=[{"user": alice.user, "state": "unknown"}])
+        alice.ask("unblock", user=bob.user)
+        bob.expect("presence", people=[{"user": alice.user, "state": "online"}])

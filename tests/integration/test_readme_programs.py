@@ -22,6 +22,8 @@ PRINTS = {
     "hello.py": r"bob has it\n",
     "group.py": r"(?s).*who comes\?\n1 alice \{.*The trip.*\}\n",
     "careful.py": r"",
+    "here.py": r"bob is online\nwriting: \{.*\}\n",
+    "block.py": r"blocked\n",
 }
 """What each program prints: all of it."""
 

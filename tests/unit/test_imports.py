@@ -29,7 +29,7 @@ storage/client.py, which knows nothing of this."""
 CORES = (
     "client/homing/core*.py", "client/homing/effects.py", "client/homing/ids.py", "client/homing/codes.py", "client/homing/protocol.py",
     "client/homing/state.py", "client/homing/tail.py", "client/homing/catchup.py", "client/homing/log.py", "client/homing/outbox.py",
-    "client/homing/people.py", "client/homing/questions.py",
+    "client/homing/people.py", "client/homing/presence.py", "client/homing/questions.py", "client/homing/typists.py",
     "client/homing/receipts.py", "client/homing/requesting.py", "client/homing/requests.py", "client/homing/resync.py",
     "client/homing/session.py", "client/homing/limits.py",
     "router/link.py", "router/mesh.py", "router/memory.py", "router/packets.py", "router/neighbour.py", "router/events.py",
