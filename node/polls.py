@@ -45,7 +45,7 @@ class Poll:
 
     __slots__ = (
         "answered_at", "binary", "device", "due", "due_at", "ended", "hole", "id", "is_gone", "linger", "pinged_at", "polls", "remote",
-        "session", "user", "waiter",
+        "session", "user", "waiter", "watch",
     )  # fmt: skip
 
     def __init__(self, polls: Polls, id_: int, who: Claims, hole: Pigeonhole, now: float) -> None:
@@ -66,6 +66,8 @@ class Poll:
         self.linger: Timer | None = None
         self.answered_at = now - 1.0
         self.pinged_at = now
+        self.watch: tuple[str, ...] = ()
+        """Whose presence it is told."""
 
     def send(self, data: bytes) -> None:
         if self.ended is None:
@@ -105,8 +107,10 @@ class Polls:
 
     # -------------------------------------------------------------- a request
 
-    async def next(self, who: Claims, cursor: Cursor | None, timeout_s: float, is_gone: Callable[[], bool]) -> Batch:
-        """What is there for the device, as soon as something is, at the latest after ``timeout_s``.
+    async def next(
+        self, who: Claims, cursor: Cursor | None, timeout_s: float, is_gone: Callable[[], bool], watch: tuple[str, ...] = ()
+    ) -> Batch:
+        """What is there for the device, as soon as something is, at the latest after ``timeout_s``; ``watch``: whose presence counts.
 
         Raises:
             Refused: SESSION_REPLACED, DEVICE_REVOKED, OVERLOADED, GOING_AWAY.
@@ -115,6 +119,9 @@ class Polls:
         if self.stopped or self.gateway.stopping:
             raise _refused(codes.GOING_AWAY)
         poll = self._poll_of(who, cursor)
+        if poll.watch != watch:
+            poll.watch = watch
+            self._say(poll, p.Watch(users=list(watch)))
         heard: asyncio.Future[Code | None] = asyncio.get_running_loop().create_future()
         self._begin(poll, heard, is_gone)
         timer = self.clock.call_later(timeout_s, _wake, heard)
@@ -148,9 +155,12 @@ class Polls:
         now = self.clock.time()
         if now - poll.pinged_at >= self.gateway.config.heartbeat_s:
             poll.pinged_at = now
-            self.gateway.core.on_client(poll.id, p.Ping(), now)
-            self.gateway.apply()
+            self._say(poll, p.Ping())
         return poll
+
+    def _say(self, poll: Poll, frame: p.Ping | p.Watch) -> None:
+        self.gateway.core.on_client(poll.id, frame, self.clock.time())
+        self.gateway.apply()
 
     def _open(self, who: Claims, cursor: Cursor | None, before: Poll | None) -> Poll:
         if before is None and len(self.by_device) >= self.limits.sessions_max:

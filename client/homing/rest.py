@@ -25,6 +25,7 @@ from homing.protocol import (
     Seq,
     Synced,
     Title,
+    TypingKind,
     TypingShown,
     Welcome,
 )
@@ -36,8 +37,11 @@ NAME_CHARS_MAX = 64
 ABOUT_CHARS_MAX = 500
 PASSWORD_CHARS_MIN = 8
 PASSWORD_CHARS_MAX = 256
+WATCH_MAX = 64
+"""Whom a device that polls may watch: as many as fit into an address line with room to spare."""
 
 # Patterns and least lengths are for the documents: the server looks at these texts in their folded form, and says in words what is wrong.
+_USER = "[0-9a-f]{3}[048c][0-9a-f]{28}"
 _PRINTABLE = r"[^\x00-\x1f\x7f-\x9f]"
 Handle: TypeAlias = Annotated[
     str,
@@ -382,6 +386,19 @@ class EventsQuery(Struct, kw_only=True):
     """That of the last answer, which says that it has arrived; without one the conversation list comes first, as after a first hello."""
     timeout: Annotated[int, Meta(ge=0, le=30)] = 25
     """Seconds after which an answer without events comes."""
+    watch: (
+        Annotated[str, Meta(max_length=33 * WATCH_MAX - 1, extra_json_schema={"pattern": f"^({_USER}(,{_USER}){{0,{WATCH_MAX - 1}}})?$"})]
+        | None
+    ) = None
+    """Users whose presence comes as events, with commas between: the set of this and the following requests. Without it nobody."""
+
+
+class TypingNow(Struct, kw_only=True):
+    """The caller is writing or recording something, or stopped. Said again every 3 s while he does."""
+
+    conversation: Id
+    """Or a user's id: the direct conversation with him."""
+    kind: TypingKind
 
 
 EventFrame: TypeAlias = (

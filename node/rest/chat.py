@@ -16,6 +16,8 @@ from homing import protocol as p
 
 from node.core.asking import Answer, Asking, Done
 from node.core.frames import AskedSent, EntriesAnswer, HeadAnswer, HeadsOut, MarkStored, MembersAnswer, Refusal
+from node.core.live_frames import TypingFrom
+from node.core.questions import place_of
 from node.core.views import entry_of, head_of
 from node.edge.codec import wrong_field
 from node.edge.tokens import Claims
@@ -80,6 +82,18 @@ class Chat:
         self._check(who, frame)
         answer = await self.ask(AskedSent, lambda done: self.asking.request(who.user, frame, done))
         return rest.Sent(entry=entry_of(answer.row))
+
+    def typing(self, who: Claims, said: rest.TypingNow) -> None:
+        """Tells the conversation's home, if it can be told now: nobody waits for it, and who still writes says it again."""
+        core = self.gateway.core
+        _, conversation = place_of(who.user, said.conversation)
+
+        def tell() -> None:
+            home = core.owner_of(conversation)
+            if home:
+                core.send(home, TypingFrom(conversation, who.user, said.kind))
+
+        self.gateway.do(tell)
 
     async def receipts(self, who: Claims, message: ids.MessageId) -> rest.MessageReceipts:
         """Raises Refused: NOT_A_MEMBER, NOT_FOUND, OVERLOADED, UNAVAILABLE."""

@@ -47,6 +47,8 @@ class LimiterConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Pages of history and of the conversation list."""
     events: Limit = Limit(Rate(per_s=500, burst=5_000), Rate(per_s=20, burst=200))
     """Long polls. ``polls.pace_s`` keeps one device below ``user``; a school that blocks WebSockets polls from one address."""
+    typing: Limit = Limit(Rate(per_s=200, burst=2_000), Rate(per_s=2, burst=10))
+    """Saying that one writes: once in three seconds for each conversation, as a session does."""
     trusted_proxies: list[str] = []
     """Addresses and networks (``10.0.0.0/8``) of load balancers in front of the nodes: the last address that they put into
     ``X-Forwarded-For`` counts instead of theirs. Without this all clients behind one share its buckets."""

@@ -26,7 +26,7 @@ def all_routes(accounts: Accounts, profiles: Profiles, blocks: Blocks, chat: Cha
         *account_routes(accounts, profiles),
         *message_routes(chat),
         *group_routes(chat),
-        *event_routes(polls),
+        *event_routes(polls, chat),
         *presence_routes(profiles, chat),
         *block_routes(blocks, chat),
         *media_routes(),

@@ -20,6 +20,7 @@ class Poller:
         self.cluster, self.node = cluster, node
         self.token = token.issue(cluster.data, user, device, 3_600)
         self.cursor = ""
+        self.watch: list[str] = []
         self.held: dict[str, list[Value]] = {}
         """Conversation → its entries, by seq and without holes."""
         self.events: list[Value] = []
@@ -36,7 +37,11 @@ class Poller:
             connection.close()
 
     def path(self, timeout_s: int = 25) -> str:
-        return f"/v1/events?timeout={timeout_s}" + (f"&cursor={self.cursor}" if self.cursor else "")
+        return (
+            f"/v1/events?timeout={timeout_s}"
+            + (f"&cursor={self.cursor}" if self.cursor else "")
+            + (f"&watch={','.join(self.watch)}" if self.watch else "")
+        )
 
     def raw(self, timeout_s: int = 25) -> Answer:
         """One poll, whatever the answer."""

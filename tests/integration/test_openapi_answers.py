@@ -68,9 +68,11 @@ PLANNED = {route.name for route in described_routes() if route.is_planned}
 """Those that are refused with 501, whatever is asked."""
 RULES = {
     "register": {"password"},
+    "change_password": {"new"},
     "send": {"after", "to"},
     "messages": {"before", "after", "since", "until"},
     "receipt": {"conversation", "seq"},
+    "typing": {"conversation"},
     "group_create": {"members"},
     "group_add": {"members", "after"},
     "group_rename": {"after"},

@@ -194,6 +194,25 @@ def test_a_device_that_is_signed_out_hears_it_while_it_waits(shared_cluster: Clu
         assert time.monotonic() - began < 5
 
 
+def test_who_polls_sees_and_says_who_is_here_and_who_writes(shared_cluster: ClusterProcess) -> None:
+    alice, bob = fresh("alice"), fresh("bob")
+    poller = Poller(shared_cluster, alice, node=0)
+    poller.watch = [ids.user_id(bob)]
+    poller.poll()
+    with Device(shared_cluster, 1, bob) as device:
+        poller.until("presence", people=[{"user": ids.user_id(bob), "state": "online"}])
+        device.say(ids.user_id(alice), "hello")
+        device.put({"op": "watch", "users": [ids.user_id(alice)]})
+        device.expect("presence", people=[{"user": ids.user_id(alice), "state": "online"}])
+        device.put({"op": "typing", "conversation": ids.user_id(alice), "kind": "recording"})
+        assert poller.until("typing")["kind"] == "recording"
+        poller.anywhere("POST", "/v1/typing", {"conversation": ids.user_id(bob), "kind": "typing"})
+        assert device.expect("typing")["user"] == ids.user_id(alice)
+    said = {"conversation": "x" * 32, "kind": "typing"}
+    poller.request("POST", "/v1/typing", said).refuses(422, codes.INVALID, "conversation")
+    poller.request("GET", "/v1/events?watch=x").refuses(400, codes.INVALID, "watch")
+
+
 def test_a_poll_that_the_client_cuts_is_let_go(shared_cluster: ClusterProcess) -> None:
     poller = Poller(shared_cluster, fresh("alice"), node=1)
     poller.poll()

@@ -45,6 +45,7 @@ class Rig:
         self.opened: list[tuple[int, str, int]] = []
         self.closed: list[int] = []
         self.pinged: list[int] = []
+        self.watched: list[tuple[Any, ...]] = []
         self.stopping = False
         self.config = SimpleNamespace(heartbeat_s=10.0)
         self.core = self
@@ -62,6 +63,8 @@ class Rig:
         self.closed.append(c.id)
 
     def on_client(self, session: int, frame: Any, now: float) -> None:
+        if isinstance(frame, p.Watch):
+            return self.watched.append((session, *frame.users))
         assert isinstance(frame, p.Ping)
         self.pinged.append(session)
 
@@ -351,3 +354,23 @@ async def test_a_node_that_ends_answers_who_waits(rig: Rig) -> None:
     await settle()
     assert code_of(task) is codes.GOING_AWAY
     assert rig.closed == [FIRST]
+
+
+async def test_whom_a_device_watches_is_said_once_and_again_to_a_new_session(rig: Rig) -> None:
+    users = ("b" * 32, "c" * 32)
+
+    def ask(cursor: Cursor, watch: tuple[str, ...]) -> asyncio.Task[Batch]:
+        task = asyncio.ensure_future(rig.polls.next(WHO, cursor, 0, lambda: False, watch))
+        rig.tasks.append(task)
+        return task
+
+    cursor = await rig.in_session()
+    for watch in (users, users, (), ()):
+        task = ask(cursor, watch)
+        await rig.pass_time(0)
+        cursor = task.result().cursor
+    assert rig.watched == [(FIRST, *users), (FIRST,)]
+    await rig.pass_time(LIMITS.linger_s)
+    ask(cursor, users)
+    await rig.pass_time(0)
+    assert rig.watched[2:] == [(FIRST + 1, *users)]
