@@ -53,7 +53,7 @@ def test_two_people_chat_on_two_nodes_over_the_death_of_one(people: People, clus
     alice.type("/to bob")
     alice.type("hello bob")
     alice.waits(lambda lines: any(line.endswith("you: hello bob ✓✓") for line in lines), "two ticks")
-    bob.waits(lambda lines: any(line.startswith(" alice ") and "(1)" in line for line in lines), "alice with one unread message")
+    bob.waits(lambda lines: any(line[1:].startswith("alice ") and "(1)" in line for line in lines), "alice with one unread message")
     assert bob.screen.title == "(1) bob · Homing"
     bob.type("/to alice")
     alice.waits(lambda lines: any(line.endswith("you: hello bob ✓✓ read") for line in lines), "that bob has read it")
@@ -98,6 +98,35 @@ def test_two_people_chat_on_two_nodes_over_the_death_of_one(people: People, clus
     assert alice.ends() == 0
     bob.keys("\x03")
     assert bob.ends() == 0
+
+
+@pytest.mark.timeout(240)
+def test_who_is_here_who_writes_and_who_blocks(people: People) -> None:
+    alice, bob = people.chat("alice", 0, "--to", "bob"), people.chat("bob", 1, "--to", "alice")
+    alice.type("hello bob")
+    bob.sees("alice: hello bob")
+    alice.sees(" bob  ● here")
+    alice.waits(lambda lines: any(line.startswith("▸bob") for line in lines), "that this chat is open")
+    bob.keys("hm")
+    alice.sees(" bob  writing…")
+    bob.keys("\x7f\x7f")
+    alice.sees(" bob  ● here")
+    bob.keys("/to")
+    assert not any("writing" in line for line in alice.lines)
+    bob.keys("\x7f\x7f\x7f")
+    alice.type("/block")
+    alice.sees("you blocked messages here")
+    bob.sees("alice blocked messages here")
+    bob.type("why?")
+    bob.sees("why? ✗ not sent: this user has blocked you")
+    bob.waits(lambda lines: not any("here" in line and "│ alice" in line for line in lines), "nothing of who blocks him")
+    alice.type("/unblock bob")
+    bob.sees("alice allowed messages here again")
+    bob.type("why not")
+    alice.sees("bob: why not")
+    bob.type("/quit")
+    assert bob.ends() == 0
+    alice.waits(lambda lines: any("bob  last here " in line for line in lines), "that bob has gone", 60)
 
 
 @pytest.mark.timeout(240)

@@ -6,12 +6,13 @@ import json
 
 import msgspec
 import pytest
+from homing.presence import Known
 from hypothesis import given
 from hypothesis import strategies as st
 from prompt_toolkit.utils import get_cwidth
 
 from tests.unit.client_fakes import BOB, EVE, GROUP, ME, entry
-from tools.terminal.text import clean, pad, plain_line, shorten, ticks, told, wrap
+from tools.terminal.text import clean, clock, day, here, pad, plain_line, shorten, ticks, told, wrap, writing
 
 NAMES = {ME: "you", BOB: "bob", EVE: "eve"}
 
@@ -74,6 +75,8 @@ def test_ticks_tell_by_their_text_how_far_a_message_came() -> None:
         ("group.rename", {"title": "X\ny"}, "you named the group “X y”"),
         ("group.role", {"members": [BOB], "role": "admin"}, "you made bob admin"),
         ("group.party", {}, "you: group.party"),
+        ("direct.block", {}, "you blocked messages here"),
+        ("direct.unblock", {}, "you allowed messages here again"),
     ],
 )
 def test_group_entries_are_told_in_words(kind: str, body: dict[str, object], said: str) -> None:
@@ -89,3 +92,18 @@ def test_plain_lines_are_name_and_text() -> None:
     assert plain_line(entry(1, BOB, body="hi\nthere"), name_of) == "bob: hi\n  there"
     assert plain_line(entry(1, BOB, body="\x1b]0;x\x07"), name_of) == "bob: �]0;x�"
     assert plain_line(entry(1, BOB, body="hi"), name_of, "Trip") == "[Trip] bob: hi"
+
+
+def test_whether_somebody_is_here_is_told_in_words_and_not_where_it_is_not_known() -> None:
+    now_ms = 1_700_000_000_000
+    assert here(Known("online"), now_ms / 1000) == "● here" and here(Known(), now_ms / 1000) == ""
+    assert here(Known("offline"), now_ms / 1000) == "not here"
+    assert here(Known("offline", now_ms), now_ms / 1000) == f"last here {clock(now_ms)}"
+    before = now_ms - 40 * 86_400_000
+    assert here(Known("offline", before), now_ms / 1000) == f"last here {day(before)} {clock(before)}"
+
+
+def test_who_writes_is_told_by_name_where_several_may() -> None:
+    assert writing([], False) == "" and writing([("bob", "typing")], False) == "writing…"
+    assert writing([("bob", "recording")], True) == "bob is recording…"
+    assert writing([("bob", "typing"), ("eve", "recording")], True) == "bob and 1 more are writing…"

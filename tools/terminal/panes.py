@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from homing import Conversation
-from homing.protocol import Entry, Send
+from homing.protocol import HOME_TYPES, Entry, Send
 from prompt_toolkit.layout.controls import UIContent, UIControl
 from prompt_toolkit.utils import get_cwidth
 
@@ -36,11 +36,12 @@ class ListPane(UIControl):
         unread = conversation.unread
         badge = f" ({unread if unread < 1000 else '999+'})" if unread else ""
         style = "class:selected" if is_open else "class:unread" if unread else ""
-        pointer = "▸" if is_open else " "
+        is_here = bool(conversation.peer) and room.client.presence_of(conversation.peer).state == "online"
+        pointer = "▸" if is_open else "•" if is_here else " "
         last = conversation.state.last
         time_ = f" {when(last.ts, time.time())}" if last else ""
         title = pad(f"{pointer}{room.title_of(conversation)}", width - len(badge) - len(time_) - 1) + badge
-        who = "you: " if last and last.sender == room.client.user and not last.type.startswith("group.") else ""
+        who = "you: " if last and last.sender == room.client.user and not last.type.startswith(HOME_TYPES) else ""
         return [
             [(style, title), (f"{style} class:dim".strip(), f"{time_} ")],
             [("class:dim", pad(f"  {who}{summary(last, room.name_of)}", width))],

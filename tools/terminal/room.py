@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import NamedTuple
 
 from homing import Client, ClientClosed, Conversation, Gap, HistoryUnavailable, OutboxFull, RequestInvalid, RequestRefused, StoreFailed, ids
-from homing.effects import Refused, Shown
+from homing.effects import ConversationChanged, Refused, Shown
 from homing.handles import Handle
 from homing.protocol import Entry, MemberInfo, Send
 from homing.state import OutboxItem
@@ -29,6 +29,8 @@ WHO_WAIT_S = 5.0
 """How long /who waits for the names of a large group."""
 WHO_LINES_MAX = 20
 """A group with more members is listed in running text."""
+WATCHED_MAX = 50
+"""People in the list of whom it is shown that they are here: more than a screen has."""
 ROLES = {"owner": 0, "admin": 1}
 TROUBLE = (ClientClosed, HistoryUnavailable, OutboxFull, RequestInvalid, RequestRefused, StoreFailed)
 
@@ -39,6 +41,7 @@ HELP = """\
 /remove NAME…       take them out again
 /title TEXT         rename this group
 /leave              leave this group
+/block [NAME]       no more messages between you and the other; /unblock
 /who [NAME]         who is in this chat
 /list               all chats
 /reconnect          try to connect now
@@ -107,6 +110,7 @@ class Room:
         self.is_watching = True
         """Whether the newest message of the open chat is in sight."""
         self._queued: dict[str, OutboxItem] = {}
+        self._watched: list[str] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ------------------------------------------------------------ what is typed
@@ -180,6 +184,7 @@ class Room:
     async def open(self, conversation: Conversation) -> None:
         """Shows a conversation, and notes where its unread messages begin."""
         self.current = conversation
+        self._look_out()
         thread = self.thread(conversation.id)
         state = conversation.state
         thread.unread_from = state.read + 1 if conversation.unread else 0
@@ -265,11 +270,26 @@ class Room:
         if self.current is not None and self.is_watching and self.current.state.contig > self.current.state.read:
             self.spawn(self.current.read())
 
+    def _look_out(self) -> None:
+        """Watches the people in sight: of the open chat, and of the newest in the list."""
+        peers = [self.current.peer] if self.current is not None else []
+        peers += [conversation.peer for conversation in self.client.conversations() if conversation.peer]
+        wanted = [user for user in dict.fromkeys(peers) if user][:WATCHED_MAX]
+        if wanted != self._watched:
+            self._watched = wanted
+            self.client.watch(wanted)
+
+    def typing(self, text: str) -> None:
+        """Something is being typed into the open chat, or nothing any more; commands are nobody's business."""
+        if self.current is not None:
+            self.current.typing("typing" if text.strip() and not text.startswith("/") else "stopped")
+
     # ------------------------------------------------------------ what happens
 
     def on_event(self, event: Event) -> None:
         match event:
             case Shown():
+                self._look_out()
                 entry = event.entry
                 self._queued.pop(entry.id, None)
                 thread = self.threads.get(entry.conversation)
@@ -283,6 +303,8 @@ class Room:
                 failed = self.thread(item.conversation).failed
                 failed.append((item, event.error.message or event.error.name))
                 del failed[:-FAILED_MAX]
+            case ConversationChanged():
+                self._look_out()
             case Gap() if event.reason == "slow_consumer":
                 self.threads.pop(event.conversation, None)
         self.changed()
@@ -351,6 +373,22 @@ async def _title(room: Room, words: list[str]) -> None:
     await room.finish(await room.group().rename(words[0]))
 
 
+async def _block(room: Room, words: list[str]) -> None:
+    await room.finish(await room.client.block(_other(room, words)))
+
+
+async def _unblock(room: Room, words: list[str]) -> None:
+    await room.finish(await room.client.unblock(_other(room, words)))
+
+
+def _other(room: Room, words: list[str]) -> str:
+    """The person who is named, or with whom the open chat is."""
+    conversation = room.find(" ".join(words)) if words else room.current
+    if conversation is None or conversation.is_group or not conversation.peer:
+        raise Misuse("whom? /block NAME, or open the chat with him first")
+    return conversation.peer
+
+
 async def _who(room: Room, words: list[str]) -> None:
     if room.current is None:
         raise Misuse("no chat is open (/to NAME)")
@@ -413,6 +451,8 @@ COMMANDS = {
     "remove": Command("/remove NAME…", _remove, 1),
     "leave": Command("/leave", _leave),
     "title": Command("/title TEXT", _title, 1),
+    "block": Command("/block [NAME]", _block),
+    "unblock": Command("/unblock [NAME]", _unblock),
     "who": Command("/who [NAME]", _who, only_tells=True),
     "reconnect": Command("/reconnect", _reconnect),
     "list": Command("/list", _list, only_tells=True),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine, Iterable
 
 from homing import Client
+from homing.presence import UNKNOWN
 from prompt_toolkit.application import Application
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
@@ -24,7 +26,7 @@ from prompt_toolkit.styles import Style
 
 from tools.terminal.panes import ChatPane, ListPane
 from tools.terminal.room import COMMANDS, KEYS, Room, is_waited_for, known_names
-from tools.terminal.text import clean, connection, pad, shorten
+from tools.terminal.text import clean, connection, here, pad, shorten, writing
 
 LIST_COLUMNS = 26
 NARROW_COLUMNS = 64
@@ -88,6 +90,9 @@ class Screen:
         self._tasks: set[asyncio.Task[None]] = set()
         self._lines: asyncio.Queue[str] = asyncio.Queue(LINES_MAX)
         self._buffer = Buffer(multiline=True, completer=_Names(client), complete_while_typing=False)
+        self._is_restoring = False
+        """A draft is put back, by nobody's hand."""
+        self._buffer.on_text_changed += self._on_typed
         self._chat = ChatPane(self.room, self._notes)
         self.app: Application[None] = Application(
             layout=self._layout(), key_bindings=self._keys(), style=STYLE, full_screen=True, input=input, output=output,
@@ -148,11 +153,17 @@ class Screen:
             self._shown_id = current.id
             self._chat.scroll = 0
             if not self._buffer.text:  # else somebody has begun to write while the chat was being opened
+                self._is_restoring = True
                 self._buffer.text = self._drafts.pop(current.id, "")
+                self._is_restoring = False
                 self._buffer.cursor_position = len(self._buffer.text)
         if self.room.is_over and self.app.is_running:
             self.app.exit()
         self.app.invalidate()
+
+    def _on_typed(self, buffer: Buffer) -> None:
+        if not self._is_restoring:
+            self.room.typing(buffer.text)
 
     def _enter(self, text: str) -> None:
         if self._lines.full():
@@ -209,10 +220,14 @@ class Screen:
         current = self.room.current
         if current is None:
             return [("class:dim", " no chat is open")]
+        typists = [(self.room.name_of(user), kind) for user, kind in current.typists.items()]
+        known = self._client.presence_of(current.peer) if current.peer and not current.is_group else UNKNOWN
+        doing = writing(typists, current.is_group) or here(known, time.time())
         count = self.room.others(current)
         members = f"  {count + 1} members" if current.is_group and count else ""
         below = f"  ↓ {self._chat.scroll} lines below (Ctrl-End)" if self._chat.scroll else ""
-        return [("class:title", f" {self.room.title_of(current)}"), ("class:dim", members), ("class:note", below)]
+        said = ("class:dim", f"  {doing}" if doing else "")
+        return [("class:title", f" {self.room.title_of(current)}"), ("class:dim", members), said, ("class:note", below)]
 
     # ------------------------------------------------------------ keys
 

@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import TypeAlias
 
 import msgspec
-from homing.protocol import Entry
+from homing.presence import Known
+from homing.protocol import HOME_TYPES, Entry, TypingKind
 from prompt_toolkit.utils import get_cwidth
 
 Piece: TypeAlias = tuple[str, str]
@@ -172,8 +173,8 @@ def colour_of(user: str) -> str:
 
 
 def told(entry: Entry, name_of: NameOf) -> str:
-    """What a group's own entry says, "" for a message."""
-    if not entry.type.startswith("group."):
+    """What an entry of the home says, "" for a message."""
+    if not entry.type.startswith(HOME_TYPES):
         return ""
     body = _body(entry)
     who = name_of(entry.sender)
@@ -194,6 +195,10 @@ def told(entry: Entry, name_of: NameOf) -> str:
             return f"{who} named the group “{title}”"
         case "group.role":
             return f"{who} made {others} {body.role}"
+        case "direct.block":
+            return f"{who} blocked messages here"
+        case "direct.unblock":
+            return f"{who} allowed messages here again"
     return f"{who}: {entry.type}"
 
 
@@ -214,6 +219,25 @@ def summary(entry: Entry | None, name_of: NameOf) -> str:
     if entry is None:
         return ""
     return told(entry, name_of) or clean(entry.body, newlines=False)
+
+
+def here(known: Known, now: float) -> str:
+    """Whether somebody is here, "" if that is not known."""
+    if known.state == "offline" and known.last_seen is not None:
+        today = datetime.fromtimestamp(known.last_seen / 1000).date() == datetime.fromtimestamp(now).date()
+        return f"last here {'' if today else f'{day(known.last_seen, now)} '}{clock(known.last_seen)}"
+    return {"online": "● here", "offline": "not here"}.get(known.state, "")
+
+
+def writing(typists: Sequence[tuple[str, TypingKind]], is_group: bool) -> str:
+    """Who writes or records, "" if nobody does."""
+    if not typists:
+        return ""
+    name, kind = typists[0]
+    doing = "recording…" if kind == "recording" else "writing…"
+    if not is_group:
+        return doing
+    return f"{name} is {doing}" if len(typists) == 1 else f"{name} and {len(typists) - 1} more are writing…"
 
 
 def ticks(entry: Entry, marks: Sequence[tuple[int, int]], others: int) -> str:
