@@ -1,7 +1,8 @@
-"""`homing storage`: the process of a storage worker on SQLite. Wiring only.
+"""`homing storage`: the process of a storage worker. Wiring only.
 
-It ends with exit code 0 on SIGTERM or SIGINT, with 1 when it cannot run as configured (the file is another process's, or a newer
-release's), with 75 when the cluster has taken its incarnation out: started again it is a new one, with the same rows.
+It ends with exit code 0 on SIGTERM or SIGINT, with 1 when it cannot run as configured (the file is another process's, the store is not
+what it must be, or a newer release's), with 75 when the cluster has taken its incarnation out: started again it is a new one, with the
+same rows.
 """
 
 from __future__ import annotations
@@ -17,17 +18,16 @@ from router.ops import OpsServer, ops_app, process_registry
 from router.process import ProcessConfig
 from router.pump import Pump
 from storage.config import StorageConfig
+from storage.engines import OpenedStore, StoreUnusable, open_store, place, waits
 from storage.member import DirectoryConfig, Membership
 from storage.metrics import StorageMetrics
 from storage.service import StorageService
-from storage.sqlite import SqliteStore, StoreLocked, StoreUnavailable
-from storage.sqlite_schema import SchemaTooNew
 
 log = logs.get("storage.main")
 
 EXIT_UNUSABLE, EXIT_EXPELLED = 1, 75
 OPEN_RETRY_S = 1.0
-"""Wait before a file that cannot be opened now (a full disk) is tried again."""
+"""Wait before a store that cannot be opened now (a full disk, no server) is tried again."""
 PARTING_S = 0.2
 """How long the last outcomes and the good-bye have to leave."""
 
@@ -49,7 +49,7 @@ class StorageProcess:
         self.settings = settings
         self.me = process.new_incarnation()
         self.service: StorageService | None = None
-        self.store: SqliteStore | None = None
+        self.store: OpenedStore | None = None
         self._stop = asyncio.Event()
         self._opening = "the store is being opened"
         registry = process_registry(process.name, "storage", lambda: self.me.incarnation)
@@ -70,13 +70,12 @@ class StorageProcess:
                 self.store.close()
             await self.ops.stop()
 
-    async def _open(self) -> SqliteStore | None:
-        """Opens the file, for as long as it takes; None when told to stop meanwhile."""
-        config = self.settings.storage
+    async def _open(self) -> OpenedStore | None:
+        """Opens the store, for as long as it takes; None when told to stop meanwhile."""
         while not self._stop.is_set():
             try:
-                return SqliteStore(Path(config.path), config.sqlite)
-            except StoreUnavailable as error:
+                return await asyncio.to_thread(open_store, self.settings.storage)
+            except OSError as error:
                 self._opening = str(error)
                 log.error("store_not_open", reason=str(error), retry_s=OPEN_RETRY_S)
             await self._wait(OPEN_RETRY_S)
@@ -88,18 +87,19 @@ class StorageProcess:
         except TimeoutError:
             return
 
-    async def _serve(self, store: SqliteStore) -> int:
+    async def _serve(self, store: OpenedStore) -> int:
         process, config = self.settings.process, self.settings.mesh
         loop = asyncio.get_running_loop()
         transport, mesh = life.open_mesh(process, self.me, config, loop.time())
         membership = Membership(mesh, self.settings.directory, loop.time())
-        service = StorageService(store, mesh, membership, self.settings.storage.worker, lambda: pump.flush(), config.frame_bytes_max)
+        storage = self.settings.storage
+        service = StorageService(store, mesh, membership, storage.worker, lambda: pump.flush(), config.frame_bytes_max, waits(storage))
         pump = Pump(mesh, transport, service.handle, service.tick, pace_s=config.turn_pace_s)
         service.on_commit, service.on_expelled = self._metrics.on_commit, self.stop
         service.start(loop.time())
         await pump.start()
         self.service = service
-        log.info("started", file=str(store.path), endpoint=mesh.me.endpoint, http_port=self.ops.port)
+        log.info("started", store=place(storage), endpoint=mesh.me.endpoint, http_port=self.ops.port)
         try:
             await life.until_stopped(pump, self._stop)
             if membership.expelled:
@@ -135,6 +135,6 @@ def main(config: Path | None, name: str | None) -> int:
     settings = life.read_settings(Settings, config, name)
     try:
         return life.run(settings.process, lambda: StorageProcess(settings))
-    except (StoreLocked, SchemaTooNew) as error:
+    except StoreUnusable as error:
         log.error("store_unusable", reason=str(error))
         return EXIT_UNUSABLE

@@ -1,4 +1,4 @@
-"""The thread that answers queries, so that a long read delays no commit. Owns the thread; knows the store and how answers are encoded.
+"""The threads that answer queries, so that a long read delays no commit. Owns them; knows the store and how answers are encoded.
 
 Law: every query handed in is answered, by ``ReadFailed`` if nothing else can be said. Its queue is bounded by whoever hands in.
 """
@@ -23,34 +23,40 @@ Frames = list[tuple[str, bytes]]
 Deliver = Callable[[Frames, int], None]
 """Takes frames, and how many queries they answer; called in the thread."""
 PART_OVERHEAD_BYTES = 64
+JOIN_S = 3.0
+"""How long a thread may take to end."""
 
 
 class Reader:
-    """Reads from ``store`` in a thread of its own.
+    """Reads from ``store`` in threads of its own: one where reading is work, some where it is waiting.
 
     Args:
         deliver: gets the encoded answers of each list of queries handed in.
         frame_bytes_max: what a link takes; a larger answer goes in parts.
+        threads: how many lists of queries are answered at once.
     """
 
-    def __init__(self, store: Store, deliver: Deliver, frame_bytes_max: int) -> None:
+    def __init__(self, store: Store, deliver: Deliver, frame_bytes_max: int, threads: int = 1) -> None:
         self._store = store
         self._deliver = deliver
         self._frame_bytes_max = frame_bytes_max
         self._queue: SimpleQueue[list[Asked] | None] = SimpleQueue()
         self._encode = msgspec.msgpack.Encoder().encode
-        self._thread = Thread(target=self._run, name="storage-reader", daemon=True)
+        self._threads = [Thread(target=self._run, name=f"storage-reader-{n}", daemon=True) for n in range(threads)]
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, asks: list[Asked]) -> None:
         self._queue.put(asks)
 
     def stop(self) -> None:
-        """Ends after what was handed in."""
-        self._queue.put(None)
-        self._thread.join()
+        """Ends after what was handed in; not later than ``JOIN_S``, for servers may not answer."""
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join(JOIN_S)
 
     def _run(self) -> None:
         while (asks := self._queue.get()) is not None:

@@ -1,12 +1,13 @@
 """The storage worker at work: mesh events in, one transaction, one reply per writer.
 
 Owns the order of things in one turn of the event loop: all packets that are there are read, then (in ``tick``, before anything is
-written to the mesh) one commit is made of their rows, then its outcomes leave together with the acknowledgements. The commit runs on
-the loop's own thread, for it is the loop's only work: measured, handing it to a second thread and back costs more than it saves (see
-``tests/bench_storage.py``). Reads have a thread of their own.
+written to the mesh) one commit is made of their rows, then its outcomes leave together with the acknowledgements. On SQLite the commit
+runs on the loop's own thread, for it is the loop's only work: measured, handing it to a second thread and back costs more than it saves
+(see ``tests/bench_storage.py``). On a store that waits for servers it has a thread of its own (``hands.py``), and the outcomes leave in
+the turn after its end. Reads have a thread of their own, or some.
 
 A store that fails is opened anew in this process, after a growing wait, for as long as it takes; meanwhile writes are answered UNKNOWN
-and the renewals say so. ``storage/sqlite.py`` tells why that is as safe as a restart.
+and the renewals say so. ``storage/sqlite.py`` tells why that is as safe as a restart; ``storage/cassandra/store.py``, what a failure is.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from functools import partial
+from math import inf
 
 import msgspec
 
@@ -23,10 +25,12 @@ from router import logs
 from router.events import Event, FrameIn, PeerDown, WindowOpen
 from router.mesh import Mesh
 from storage.config import WorkerConfig
+from storage.engines import FailingStore
 from storage.frames import Ask, StorageBusy, WriteRow, Written
+from storage.hands import Hands, Helper, OwnHands
 from storage.member import Membership
 from storage.reader import Frames, Reader
-from storage.store import CellRow, Outcome, Store
+from storage.store import CellRow, Outcome
 from storage.worker import Reply, WorkerCore
 
 log = logs.get("storage")
@@ -37,14 +41,8 @@ FIRST_TAG, LAST_TAG = 20, 39
 
 READS_TOGETHER = 16
 """Queries whose answers are handed back together: a wake-up of the loop for each would cost more than a short read."""
-
-
-class FailingStore(Store, Protocol):
-    """A store that tells when it has failed and can be opened anew."""
-
-    failure: str
-
-    def reopen(self) -> None: ...
+DRAIN_S = 5.0
+"""How long the last rows may take at the end: half of what a supervisor gives the process."""
 
 
 class Held:
@@ -87,10 +85,18 @@ class StorageService:
         membership: the worker's place in the cluster.
         wake: asks for a ``tick`` soon, in the event loop (the pump's ``flush``).
         frame_bytes_max: what a link takes.
+        waits: how many reads may wait at once, for a store that waits for servers; 0: see ``engines.waits``.
     """
 
     def __init__(
-        self, store: FailingStore, mesh: Mesh, membership: Membership, config: WorkerConfig, wake: Callable[[], None], frame_bytes_max: int
+        self,
+        store: FailingStore,
+        mesh: Mesh,
+        membership: Membership,
+        config: WorkerConfig,
+        wake: Callable[[], None],
+        frame_bytes_max: int,
+        waits: int = 0,
     ) -> None:
         self.core = WorkerCore(config)
         self.membership = membership
@@ -105,7 +111,9 @@ class StorageService:
         self._config = config
         self._wake = wake
         self._loop = asyncio.get_running_loop()
-        self._reader = Reader(store, self._deliver, frame_bytes_max)
+        self._hands: Hands = Helper(wake) if waits else OwnHands()
+        self._reader = Reader(store, self._deliver, frame_bytes_max, waits or 1)
+        self._reads_together = 1 if waits else READS_TOGETHER
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(WriteRow | Ask).decode
         self._answers: Frames = []
@@ -113,6 +121,7 @@ class StorageService:
         self._answered = 0
         """Queries that these answer."""
         self._reopen_at = 0.0
+        """When the store is opened anew; infinity while that is under way."""
         self._reopen_wait_s = 0.0
 
     def start(self, now: float) -> None:
@@ -120,8 +129,9 @@ class StorageService:
         self.membership.start(now)
 
     def stop(self) -> None:
-        """Ends the reading thread; rows and asks that still wait are lost with their links, their askers ask again."""
+        """Ends the threads; rows and asks that still wait are lost with their links, their askers ask again."""
         self._reader.stop()
+        self._hands.stop()
 
     @property
     def failed(self) -> bool:
@@ -174,34 +184,43 @@ class StorageService:
 
     def tick(self, now: float) -> float | None:
         """What is due: a renewal, the store's recovery, reads, a commit. Returns when to be called again."""
+        self._hands.collect(now)
         if self._store.failure:
             self._reopen(now)
         due = self.membership.tick(now, not self._store.failure)
         while self.core.asks:
-            self._reader.submit(self.core.take_asks(READS_TOGETHER))
+            self._reader.submit(self.core.take_asks(self._reads_together))
         if self.membership.expelled:
             self.on_expelled()
         self._send_answers(now)
         self._commit(now)
-        times = (due, self.core.next_deadline(), self._reopen_at if self._store.failure else None)
+        times = (due, self.core.next_deadline(), self._reopen_at if self._store.failure and self._reopen_at < inf else None)
         return min((at for at in times if at is not None), default=None)
 
     def drain(self, now: float) -> None:
-        """Commits all that waits, without regard to the pace."""
-        while self.core.rows:
+        """Commits all that waits, without regard to the pace, as far as that is done within ``DRAIN_S``."""
+        until = self._loop.time() + DRAIN_S
+        while self.core.rows or self.core.is_committing:
             self._commit(max(now, self.core.next_deadline() or now))
+            if self.core.is_committing:
+                if not self._hands.finish(until - self._loop.time()):
+                    return
+                self._hands.collect(now)
 
     def _commit(self, now: float) -> None:
         round_ = self.core.take_round(now)
         if round_ is None:
             return
         well, began = not self._store.failure, time.perf_counter()
-        outcomes = self._store.commit(round_.writes)
-        self.on_commit(time.perf_counter() - began, len(outcomes))
-        self.unknown += outcomes.count(Outcome.UNKNOWN)
-        if well and self._store.failure:
-            self._on_failure(now)
-        self._reply(self.core.on_outcomes(round_, outcomes), now)
+
+        def on_outcomes(outcomes: list[Outcome], at: float) -> None:
+            self.on_commit(time.perf_counter() - began, len(outcomes))
+            self.unknown += outcomes.count(Outcome.UNKNOWN)
+            if well and self._store.failure:
+                self._on_failure(at)
+            self._reply(self.core.on_outcomes(round_, outcomes), at)
+
+        self._hands.submit(partial(self._store.commit, round_.writes), on_outcomes, now)
 
     def _on_failure(self, now: float) -> None:
         log.error("store_failed", reason=self._store.failure, retry_ms=self._config.reopen_min_ms)
@@ -209,16 +228,25 @@ class StorageService:
         self._reopen_at = now + self._reopen_wait_s
 
     def _reopen(self, now: float) -> None:
-        if now < self._reopen_at:
-            return
+        if now >= self._reopen_at:
+            self._reopen_at = inf
+            self._hands.submit(self._try_to_reopen, self._on_reopened, now)
+
+    def _try_to_reopen(self) -> str:
+        """Returns why it cannot be done yet; empty: it is done."""
         try:
             self._store.reopen()
         except OSError as error:
-            self._reopen_wait_s = min(2 * self._reopen_wait_s, self._config.reopen_max_ms / 1_000)
-            self._reopen_at = now + self._reopen_wait_s
-            log.error("store_still_fails", reason=str(error), retry_ms=int(self._reopen_wait_s * 1_000))
+            return str(error) or type(error).__name__
+        return ""
+
+    def _on_reopened(self, reason: str, now: float) -> None:
+        if not reason:
+            log.info("store_recovered")
             return
-        log.info("store_recovered")
+        self._reopen_wait_s = min(2 * self._reopen_wait_s, self._config.reopen_max_ms / 1_000)
+        self._reopen_at = now + self._reopen_wait_s
+        log.error("store_still_fails", reason=reason, retry_ms=int(self._reopen_wait_s * 1_000))
 
     # ------------------------------------------------------------ replies
 

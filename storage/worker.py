@@ -115,6 +115,11 @@ class WorkerCore:
                 reply.append((n, outcome))
         return [(writer, Written(pairs)) for writer, pairs in replies.items()]
 
+    @property
+    def is_committing(self) -> bool:
+        """A round was taken whose outcomes have not come in."""
+        return self._in_round
+
     def next_deadline(self) -> float | None:
         """When ``take_round`` will give something; None: not before a write or a round's outcomes come in."""
         return self._next_at if self.rows and not self._in_round else None

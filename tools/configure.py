@@ -6,6 +6,7 @@ from pathlib import Path
 
 from node.edge import tokens
 from router import keys as curve
+from tools.cassandra_storage import replication_factor
 from tools.layout import HOST, Layout, Part
 
 Value = str | int | float | bool | list[str]
@@ -60,8 +61,20 @@ def sections(layout: Layout, part: Part) -> Sections:
     if part.role == "directory":
         directory |= {"database": f"sqlite:///{layout.store_dir / 'directory.db'}", "expected_nodes": layout.nodes}
     if part.role == "storage":
-        made["storage"] = {"path": str(layout.store_dir / "homing.db")}
+        made |= _storage(layout)
     return made
+
+
+def _storage(layout: Layout) -> Sections:
+    """Where a storage worker keeps its rows."""
+    if not layout.cassandra:
+        return {"storage": {"path": str(layout.store_dir / "homing.db")}}
+    cassandra: dict[str, Value] = {
+        "contact_points": list(layout.cassandra),
+        "port": layout.cassandra_port,
+        "replication_factor": replication_factor(layout),
+    }
+    return {"storage": {"engine": "cassandra"}, "storage.cassandra": cassandra}
 
 
 def to_toml(sections: Sections) -> str:

@@ -4,7 +4,7 @@ Ports, from the base port P (7400):
 
     P            HTTP of directory-1          P + 100        mesh of directory-1
     P + k        clients and HTTP of node-k   P + 100 + k    mesh of node-k
-    P + 99       HTTP of storage-1            P + 199        mesh of storage-1
+    P + 99       HTTP of storage-1            P + 199        mesh of storage-1 (storage-2: P + 98 and P + 198, and so on down)
 
 Files, under the data directory:
 
@@ -58,16 +58,23 @@ class Layout:
         base_port: the directory's HTTP port; the others follow from it.
         nodes: how many nodes, 1 to 98.
         has_demo: whether the nodes offer the demo.
+        workers: how many storage workers; one where they keep their rows in a file.
+        cassandra: the addresses of its nodes, where rows are kept there.
+        cassandra_port: where these listen.
     """
 
     data: Path
     base_port: int
     nodes: int
     has_demo: bool = False
+    workers: int = 1
+    cassandra: tuple[str, ...] = ()
+    cassandra_port: int = 0
 
     def parts(self) -> list[Part]:
         """All processes, in the order in which they are shown."""
-        named = [("directory-1", "directory", 0), ("storage-1", "storage", STORAGE_OFFSET)]
+        named = [("directory-1", "directory", 0)]
+        named += [(f"storage-{k}", "storage", STORAGE_OFFSET + 1 - k) for k in range(1, self.workers + 1)]
         named += [(f"node-{k}", "node", k) for k in range(1, self.nodes + 1)]
         return [Part(name, role, self.base_port + n, self.base_port + MESH_OFFSET + n) for name, role, n in named]
 

@@ -56,7 +56,8 @@ def guide(layout: Layout, seconds: float, demo: Demo | None = None) -> list[str]
 
 def contents(layout: Layout) -> str:
     """What a cluster consists of."""
-    return f"a directory, a storage worker and {'1 node' if layout.nodes == 1 else f'{layout.nodes} nodes'}"
+    workers = "a storage worker" if layout.workers == 1 else f"{layout.workers} storage workers"
+    return f"a directory, {workers} and {'1 node' if layout.nodes == 1 else f'{layout.nodes} nodes'}"
 
 
 def _demo(layout: Layout, demo: Demo) -> list[str]:

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from tools import cassandra_storage
 from tools.cluster import Cluster
 from tools.errors import USAGE, CommandError
 from tools.layout import BASE_PORT, NODES_MAX, PORTS_LAST, Layout, default_data
@@ -21,6 +22,7 @@ from tools.report import Reporter
 
 START_TIMEOUT_S = 60.0
 """A cluster on one machine is ready within a few seconds; a very slow one within this."""
+WORKERS_MAX = 16
 BASE_PORT_MAX = 65_535 - PORTS_LAST
 
 
@@ -30,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="where all data lies ($HOMING_DATA, or data/)")
     parser.add_argument("--base-port", type=int, default=BASE_PORT, metavar="P", help=ports)
     parser.add_argument("--demo", action="store_true", help="make a demo: two people in a browser, side by side, and print its link")
+    parser.add_argument("--storage", choices=["sqlite", "cassandra"], default="sqlite", help="where rows are kept (sqlite)")
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help=f"storage workers on Cassandra, 1 to {WORKERS_MAX} (2)")
     parser.add_argument(
         "--json", action="store_true", help="one JSON object per event on standard output, lines for people on standard error"
     )
@@ -43,11 +47,18 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(f"--nodes must be 1 to {NODES_MAX}", USAGE)
     if not 1 <= args.base_port <= BASE_PORT_MAX:
         raise CommandError(f"--base-port must be 1 to {BASE_PORT_MAX}", USAGE)
-    layout = Layout((args.data or default_data()).resolve(), args.base_port, args.nodes, args.demo)
+    workers = args.workers if args.storage == "cassandra" else 1
+    if not 1 <= workers <= WORKERS_MAX or args.nodes + workers > NODES_MAX + 1:
+        raise CommandError(f"--workers must be 1 to {WORKERS_MAX}, with --nodes together at most {NODES_MAX + 1}", USAGE)
+    layout = Layout((args.data or default_data()).resolve(), args.base_port, args.nodes, args.demo, workers)
     try:
         layout.make()
         with only_one(layout):
-            return asyncio.run(Cluster(layout, Reporter(args.json), args.start_timeout).main())
+            reporter = Reporter(args.json)
+            if args.storage == "sqlite":
+                return asyncio.run(Cluster(layout, reporter, args.start_timeout).main())
+            with cassandra_storage.running(layout, reporter.line) as found:
+                return asyncio.run(Cluster(found, reporter, args.start_timeout).main())
     except OSError as error:
         raise CommandError(f"cannot work in {layout.data}: {error.strerror or error}") from error
 

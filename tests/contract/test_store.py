@@ -13,14 +13,15 @@ from homing import ids
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from storage.cassandra.store import CassandraStore
 from storage.memory import MemoryStore
 from storage.rows import INDEX_ROWS_MAX
 from storage.sqlite import SqliteStore
 from storage.store import (
     ACTIVATION_ENTRIES,
     BUCKET_ENTRIES,
-    READ_BYTES_MAX,
     FORGOTTEN,
+    READ_BYTES_MAX,
     READ_ENTRIES_MAX,
     CellLoaded,
     CellRow,
@@ -45,6 +46,7 @@ from storage.store import (
     UserRow,
     Write,
 )
+from tests.cassandra_rig import Scratch
 
 A, B = "node-1:aaaaaaaa", "node-2:bbbbbbbb"
 ALICE, BOB = ids.user_id("alice"), ids.user_id("bob")
@@ -59,11 +61,15 @@ class Backend(NamedTuple):
     keeps: bool
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "cassandra"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     match request.param:
         case "memory":
             return Backend("memory", MemoryStore, keeps=False)
+        case "cassandra":
+            scratch: Scratch = request.getfixturevalue("scratch")
+            scratch.empty()
+            return Backend("cassandra", lambda: CassandraStore(scratch.config), keeps=True)
         case _:
             return Backend("sqlite", lambda: SqliteStore(tmp_path / "store.db"), keeps=True)
 
@@ -204,12 +210,6 @@ def test_the_name_said_last_stays_whoever_is_seen_later_without_one(store: Store
     assert store.read(LoadUser(ALICE)) == UserLoaded(UserRow(ALICE, 30, (), "Alice", 20))
 
 
-def test_the_highest_numbers_are_kept(store: Store) -> None:
-    top = (1 << 63) - 1
-    put(store, EntryRow(CONV, top, top, ALICE, "c", "text", "b", top, top, top), IndexRow(ALICE, CONV, top, top))
-    assert places(read(store, 0, 1 << 64)) == [(top, top)]
-    assert index(store).rows == [IndexRow(ALICE, CONV, top, top)]
-
 def test_revoked_devices_that_are_forgotten_do_not_come_back_from_another_version_of_the_row(store: Store) -> None:
     old = UserRow(ALICE, 1, (("phone", 10), ("tablet", 20), ("watch", 30)))
     forgets = UserRow(ALICE, 2, ((FORGOTTEN, 20), ("car", 40)))
@@ -220,6 +220,12 @@ def test_revoked_devices_that_are_forgotten_do_not_come_back_from_another_versio
     answer = store.read(LoadUser(ALICE))
     assert isinstance(answer, UserLoaded) and answer.user is not None and ("phone", 50) in answer.user.revoked, "revoked anew"
 
+
+def test_the_highest_numbers_are_kept(store: Store) -> None:
+    top = (1 << 63) - 1
+    put(store, EntryRow(CONV, top, top, ALICE, "c", "text", "b", top, top, top), IndexRow(ALICE, CONV, top, top))
+    assert places(read(store, 0, 1 << 64)) == [(top, top)]
+    assert index(store).rows == [IndexRow(ALICE, CONV, top, top)]
 
 
 # ---------------------------------------------------------------- the fence
