@@ -78,9 +78,9 @@ class Derived:
         self.cv.sv.write(row, self._on_written, row)
 
     def _tell(self, row: MemberRow) -> None:
-        if row.seq and kind_of(row.conversation) == DIRECT:
-            peer = next(user for user in self.cv.roster.by_user if user != row.user)
-            self.cv.sv.emit(BlockDecided(row.user, peer, row.seq, row.blocks))
+        peers = [user for user in self.cv.roster.by_user if user != row.user]
+        if row.seq and peers and kind_of(row.conversation) == DIRECT:
+            self.cv.sv.emit(BlockDecided(row.user, peers[0], row.seq, row.blocks))
 
     def _on_written(self, outcome: Outcome, row: MemberRow) -> None:
         if outcome is Outcome.STORED:

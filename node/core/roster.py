@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 from homing import codes
-from homing.ids import direct_id, is_id
+from homing.ids import DIRECT, direct_id, is_id, kind_of
 from homing.protocol import BLOCK, BLOCK_TYPES, GROUP_MEMBERS_MAX
 from msgspec import Struct
 
@@ -173,7 +173,7 @@ class Roster:
                     self.by_user[user].role = what.role
         elif row.type == "group.rename":
             touched = [row.sender]
-        elif row.type in BLOCK_TYPES and row.sender in self.by_user:
+        elif row.type in BLOCK_TYPES and row.sender in self.by_user and kind_of(row.conversation) == DIRECT:
             self.by_user[row.sender].blocks = row.type == BLOCK
             self._note_blocks()
             touched = [row.sender]

@@ -9,10 +9,10 @@ from homing.ids import direct_id, group_id
 
 from node.core.conversation import Conversation
 from node.core.edge import Edge, Identity
-from node.core.effects import ToClient
+from node.core.effects import BlockDecided, ToClient
 from node.core.frames import Attached, BlockChange, Deliver, EchoSent, GroupChange, MarkReport, MarkStored, Refusal, ToConversation
-from storage.store import ACTIVATION_ENTRIES, EntryRow, LoadLog, LogLoaded, MemberRow
-from tests.unit.core_rig import ALICE, BOB, CAROL, DIRECT, OTHER, Rig
+from storage.store import ACTIVATION_ENTRIES, EntryRow, LoadLog, LogLoaded, MemberRow, Write
+from tests.unit.core_rig import ALICE, BOB, CAROL, DIRECT, ME, OTHER, Rig
 
 EDGE = "node-3:edge"
 GROUP = group_id(b"0123456789abcdef")
@@ -185,6 +185,38 @@ def test_a_successor_knows_of_a_block_that_lies_below_what_it_reads(rig: Rig) ->
     successor = rig.open_conversation(term=2)
     say(rig, successor, send("m1", BOB))
     assert refusals(rig) == [("m1", "blocked")]
+
+
+def told(rig: Rig) -> list[BlockDecided]:
+    found = [effect for effect in rig.effects if isinstance(effect, BlockDecided)]
+    rig.effects.clear()
+    return found
+
+
+def test_the_shell_is_told_of_what_is_durable_and_again_at_each_activation(rig: Rig) -> None:
+    cv = rig.open_conversation()
+    say(rig, cv, send("m1"))
+    assert told(rig) == []
+    cv.on_frame(block("b1"), EDGE)
+    rig.store_all(EntryRow)
+    assert told(rig) == [], "the row is not durable yet"
+    rig.settle()
+    assert told(rig) == [BlockDecided(ALICE, BOB, 2, True)]
+    say(rig, cv, block("b2", BOB), unblock("b3"))
+    assert told(rig) == [BlockDecided(BOB, ALICE, 3, True), BlockDecided(ALICE, BOB, 4, False)]
+    rig.open_conversation(term=2)
+    assert {(t.user, t.seq, t.is_blocked) for t in told(rig)} == {(ALICE, 4, False), (BOB, 3, True)}
+
+
+def test_what_looks_like_a_block_in_a_group_is_none(rig: Rig) -> None:
+    cv = rig.open_conversation(GROUP)
+    cv.on_frame(GroupChange(GROUP, ALICE, 7, "g1", "group.create", (BOB,), "T"), EDGE)
+    rig.settle()
+    rig.store.commit([Write(ME, EntryRow(GROUP, 2, 1, BOB, "x", "direct.block", "", 1, 1))])  # of a time when anybody might say so
+    successor = rig.open_conversation(GROUP, 2)
+    successor.on_frame(ToConversation(GROUP, ALICE, 7, "m1", "text", "hi", 0, 0), EDGE)
+    rig.settle()
+    assert successor.head == 3 and refusals(rig) == [] and told(rig) == []
 
 
 # ---------------------------------------------------------------- at the edge

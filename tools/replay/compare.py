@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
-from homing.protocol import GROUP_TYPES, Entry
+from homing.protocol import HOME_TYPES, Entry
 
 from tools.replay.script import Cue, Said
 
@@ -50,7 +50,7 @@ def compare(cues: Sequence[Cue], sent_ids: Sequence[str], entries: Sequence[Entr
         sent_ids: the client message id under which each of them was sent.
         entries: all entries of the conversation as one participant has them, group entries included, in his order.
     """
-    messages = [entry for entry in entries if entry.type not in GROUP_TYPES]
+    messages = [entry for entry in entries if not entry.type.startswith(HOME_TYPES)]
     for place, (cue, entry) in enumerate(zip(cues, messages, strict=False)):
         if said(entry) != cue.said or entry.id != sent_ids[place]:
             return Mismatch(_fault(place, sent_ids, messages), place + 1, cue.line, cue.said, said(entry))
@@ -79,7 +79,7 @@ def _numbering(cues: Sequence[Cue], entries: Sequence[Entry]) -> Mismatch | None
     place = 0
     seen: set[str] = set()
     for number, entry in enumerate(entries, 1):
-        is_message = entry.type not in GROUP_TYPES
+        is_message = not entry.type.startswith(HOME_TYPES)
         line, expected = (cues[place].line, cues[place].said) if is_message else (None, None)
         place += is_message
         if entry.message_id in seen:
