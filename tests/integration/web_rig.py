@@ -70,6 +70,27 @@ class Sitter:
         expect(page.get_by_role("heading", name="Chats")).to_be_visible()
         return self
 
+    def sign_in(self) -> Sitter:
+        """As a new device of the account."""
+        page = self.page
+        page.goto(self.url)
+        page.get_by_label("Handle").fill(self.handle)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("heading", name="Chats")).to_be_visible()
+        return self
+
+    def make_group(self, title: str, *others: Sitter) -> None:
+        """A group with these people, which is open then."""
+        page = self.page
+        page.get_by_role("button", name="New group").click()
+        page.get_by_label("Name of the group").fill(title)
+        for other in others:
+            page.get_by_role("combobox", name="Add people").fill(other.handle)
+            page.get_by_role("option", name=f"@{other.handle}").click()
+        page.get_by_role("button", name="Create group").click()
+        expect(self.composer).to_be_visible()
+
     def open_chat(self, other: Sitter) -> None:
         """Finds somebody by handle, and opens the chat with them."""
         page = self.page

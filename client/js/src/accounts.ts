@@ -27,6 +27,11 @@ export interface Contact {
   name: string;
   created_ts: number;
 }
+export interface Blocked {
+  user: string;
+  /** About when. */
+  since_ts: number;
+}
 export interface Device {
   device: string;
   name: string;
@@ -128,6 +133,17 @@ export class Accounts {
 
   async removeContact(user: string): Promise<void> {
     await this.ask("DELETE", `/v1/contacts/${user}`);
+  }
+
+  /** Whom one blocks, page by page; a change is here moments after its answer. */
+  async blocks(): Promise<Blocked[]> {
+    const all: Blocked[] = [];
+    for (let after = ""; ; ) {
+      const page = (await this.ask("GET", `/v1/blocks?limit=500${after ? `&after=${after}` : ""}`)) as { blocks: Blocked[]; next: string | null };
+      all.push(...page.blocks);
+      if (!page.next) return all;
+      after = page.next;
+    }
   }
 
   async devices(): Promise<Device[]> {

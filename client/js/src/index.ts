@@ -2,7 +2,7 @@
 
 export * as codes from "./codes";
 export * as ids from "./ids";
-export { Accounts, Problem, type Audience, type Contact, type Device, type Keep, type Me, type Person, type Privacy, type Session } from "./accounts";
+export { Accounts, Problem, type Audience, type Blocked, type Contact, type Device, type Keep, type Me, type Person, type Privacy, type Session } from "./accounts";
 export { adjacentBelow, Client, RequestRefused, SignInStopped, Unavailable, type ClientOptions, type Event } from "./client";
 export { ClientCore, type CoreOptions } from "./core";
 export type { Effect, PresenceState, State, TypingKind } from "./effects";

@@ -105,7 +105,19 @@ export class Log {
     state.last = entry;
     state.ordinal = Math.max(state.ordinal, entry.ordinal);
     if (ids.kindOf(state.id) === ids.DIRECT && !state.peer && entry.sender !== this.user) state.peer = entry.sender;
-    if (entry.type === "group.create" || entry.type === "group.rename") state.title = titleOf(entry) || state.title;
+    if (entry.type?.startsWith("group.")) this.learnGroup(state, entry);
+  }
+
+  /** What a change of a group means here; a head says the same when it comes. */
+  private learnGroup(state: ConversationState, entry: Entry): void {
+    const { title, members, role } = changeOf(entry);
+    if (entry.type === "group.create" || entry.type === "group.rename") state.title = title || state.title;
+    const isMe = members.includes(this.user) || (entry.sender === this.user && entry.type === "group.leave");
+    if (entry.type === "group.create") state.role = entry.sender === this.user ? "owner" : "member";
+    else if (!isMe) return;
+    else if (entry.type === "group.role") state.role = role || "member";
+    else if (entry.type === "group.add") [state.role, state.until_seq] = ["member", null];
+    else if (entry.type !== "group.rename") state.until_seq = entry.seq;
   }
 
   /**
@@ -151,10 +163,17 @@ export class Log {
 
 /** The title in a `group.*` entry, "" if there is none. */
 export function titleOf(entry: Entry): string {
+  return changeOf(entry).title;
+}
+
+/** What a `group.*` entry says, as far as it can be understood. */
+function changeOf(entry: Entry): { title: string; members: unknown[]; role: string } {
+  let said: Record<string, unknown> = {};
   try {
-    const title: unknown = (JSON.parse(entry.body ?? "") as { title?: unknown } | null)?.title;
-    return typeof title === "string" ? title : "";
+    said = (JSON.parse(entry.body ?? "") ?? {}) as Record<string, unknown>;
   } catch {
-    return "";
+    // then it says nothing
   }
+  const { title, members, role } = said;
+  return { title: typeof title === "string" ? title : "", members: Array.isArray(members) ? members : [], role: typeof role === "string" ? role : "" };
 }

@@ -242,6 +242,24 @@ test("who is here and who types: said, told, and taken back with the connection"
   await client.close();
 });
 
+test("who is taken out of a group while he looks knows it at once, and again when he is back", async () => {
+  const { client, wire } = await live();
+  const group = ids.groupId(new Uint8Array(16));
+  const change = (seq: number, type: string, body: object): ServerFrame => ({ op: "message", entry: { ...entry(seq), conversation: group, type: `group.${type}`, body: JSON.stringify(body), ordinal: 0 } });
+  const state = () => client.core.conversations.get(group)!;
+  wire.give({ op: "heads", heads: [{ conversation: group, seq: 1, ordinal: 0, title: "P", last: { ...entry(1), conversation: group } }] });
+  wire.give(change(2, "role", { members: [ME], role: "admin" }), change(3, "remove", { members: [BOB] }));
+  await settled();
+  assert.deepEqual([state().role, state().until_seq], ["admin", null]);
+  wire.give(change(4, "remove", { members: [ME] }));
+  await settled();
+  assert.equal(state().until_seq, 4);
+  wire.give(change(5, "add", { members: [ME] }));
+  await settled();
+  assert.deepEqual([state().role, state().until_seq], ["member", null]);
+  await client.close();
+});
+
 test("no token is the end, another error is not", async () => {
   let error: Error = new Error("network");
   const wire = new Wire();

@@ -1,7 +1,7 @@
 /** The own account: what leads to contacts, devices and settings; profile; privacy; colours; signing out. */
 
 import { useSignal } from "@preact/signals";
-import type { Audience, Privacy } from "homing-client";
+import { ids, type Audience, type Privacy } from "homing-client";
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 
@@ -99,7 +99,35 @@ export function PrivacyDialog() {
         <Choice legend="Who sees when I am online" name={space.idOf("online")} options={AUDIENCES} value={privacy.value?.online} choose={(online) => change({ online })} />
         <Choice legend="Who sees when I was last here" name={space.idOf("last-seen")} options={AUDIENCES} value={privacy.value?.last_seen} choose={(last_seen) => change({ last_seen })} />
         <p class="quiet small">This goes both ways: what you hide from somebody, you do not see of them either.</p>
+        <Blocked />
       </div>
     </Modal>
+  );
+}
+
+/** Whom one blocks. The list follows a change by moments: what was taken back here is not shown again. */
+function Blocked() {
+  const { accounts, nameOf, perform } = useModel();
+  const { act, busy, problem } = useActions();
+  const users = useSignal<string[]>([]);
+  useEffect(() => void act("load", () => accounts.blocks().then((list) => (users.value = list.map((b) => b.user)))), []);
+  const unblock = (user: string): void => {
+    void act(user, () => perform({ op: "unblock", id: ids.newId(), user })).then((ok) => { if (ok) users.value = users.value.filter((other) => other !== user); });
+  };
+  return (
+    <section class="dialog-body" aria-label="Blocked">
+      <h3>Blocked</h3>
+      <Wrong text={problem.value} />
+      {users.value.length ? (
+        <ul class="rows" aria-label="Blocked people">
+          {users.value.map((user) => (
+            <li key={user} class="edit-row">
+              <span class="row-main"><Avatar id={user} title={nameOf(user)} size="small" /><span class="found-text"><b dir="auto">{nameOf(user)}</b></span></span>
+              <button class="plain slim" aria-label={`Unblock ${nameOf(user)}`} disabled={busy.value === user} onClick={() => unblock(user)}>Unblock</button>
+            </li>
+          ))}
+        </ul>
+      ) : <p class="quiet small">Nobody. To block somebody, open their chat and then their name.</p>}
+    </section>
   );
 }

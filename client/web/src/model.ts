@@ -266,6 +266,7 @@ export class Model {
   readonly titleOf = (conversation: string, peer: string): string => {
     const state = this.client?.core.conversations.get(conversation);
     if (ids.kindOf(conversation) === ids.DIRECT) return this.nameOf(peer || this.peerOf(conversation));
+    if (state && !state.title && state.until_seq === null) this.rolesOf(conversation); // one was added: the list of members has the title
     return state?.title || "Group";
   };
 
