@@ -45,6 +45,10 @@ class Strange:
         """One frame of this type, encoded."""
         return msgspec.msgpack.encode(self._struct(kind))
 
+    def value(self, kind: type) -> Any:
+        """One of this struct, not encoded."""
+        return self._struct(kind)
+
     def _struct(self, kind: type) -> Any:
         info = inspect.type_info(kind)
         assert isinstance(info, inspect.StructType)
@@ -66,6 +70,15 @@ class Strange:
                 return None
             case inspect.BytesType():
                 return chance.randbytes(chance.randrange(20))
+            case inspect.Metadata():
+                return self._value(kind.type)
+            case inspect.FloatType():
+                return chance.choice((0.0, 0.5, -1.0, 1e9, 1e300))
+            case inspect.DictType():
+                keys, values = kind.key_type, kind.value_type
+                return {self._value(keys): self._value(values) for _ in range(chance.choice((0, 0, 1, 3)))}
+            case inspect.LiteralType():
+                return chance.choice(list(kind.values))
             case inspect.EnumType():
                 return chance.choice(list(kind.cls))
             case inspect.ListType() | inspect.VarTupleType():

@@ -23,7 +23,7 @@ GROUP = ids.group_id(b"0123456789abcdef")
 GOOD: Frame = {
     "token": "x", "cursor": "1", "have": {}, "client": "", "id": "r1", "to": USER, "body": "b", "type": "text", "ts": 1, "after": 0,
     "conversation": GROUP, "seq": 1, "from_seq": 1, "to_seq": 1, "limit": 1, "before": "1.x", "title": "t", "members": [USER],
-    "user": USER, "role": "admin",
+    "user": USER, "role": "admin", "users": [USER], "kind": "typing",
 }  # fmt: skip
 """A right value for every field of every client frame."""
 HUGE = 10**30
@@ -44,6 +44,7 @@ WRONG_TEXT: dict[str, list[str]] = {
     "body": ["x" * 16_385],
     "title": ["", "x" * 129],
     "role": ["owner", "Admin", "", "admin\n"],
+    "kind": ["", "text", "Typing", "typing\n"],
     "client": ["x" * 129],
     "cursor": ["x" * 65],
     "token": ["x" * 4_097],
@@ -58,6 +59,8 @@ def op_of(kind: type[Struct]) -> str:
 def kind_of_field(kind: type[Struct], name: str) -> str:
     """str, int, list or dict: which JSON type the field takes."""
     hint = typing.get_type_hints(kind)[name]
+    if typing.get_origin(hint) is typing.Literal:
+        return type(typing.get_args(hint)[0]).__name__
     names = {a.__name__ for a in (typing.get_origin(x) or x for x in (hint, *typing.get_args(hint))) if isinstance(a, type)}
     return next(name for name in ("list", "dict", "str", "int") if name in names)
 
@@ -78,7 +81,7 @@ def wrong_values() -> Iterator[tuple[type[Struct], str, Any]]:
                 yield kind, field.name, text
 
 
-def good(kind: type[Struct], **changes: Any) -> Frame:
+def good(kind: type[Struct], /, **changes: Any) -> Frame:
     return {"op": op_of(kind)} | {f.name: GOOD[f.name] for f in msgspec.structs.fields(kind)} | changes
 
 
@@ -91,7 +94,7 @@ CASES = list(wrong_values())
 
 
 def test_the_cases_cover_every_field_of_every_client_frame() -> None:
-    assert len(FRAMES) == 15 and len(CASES) > 400
+    assert len(FRAMES) == 19 and len(CASES) > 400
     expected = {(kind, field.name) for kind in FRAMES for field in msgspec.structs.fields(kind)}
     assert {(kind, name) for kind, name, _ in CASES} == expected
 

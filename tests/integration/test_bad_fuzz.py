@@ -1,7 +1,8 @@
 """Seeded noise at every port: clients' WebSockets in both formats, HTTP, and the mesh ports of node, directory and storage.
 
 ``HOMING_FUZZ_FRAMES`` says how many frames go to each port (10,000; a million: ``HOMING_FUZZ_FRAMES=1000000``), ``HOMING_FUZZ_SEED`` which
-ones. HTTP and strangers at the mesh get a connection for every ten and twenty of them. On two cores 10,000 take 45 s, 100,000 six minutes,
+ones. Requests that are nearly right are a fifth of that; noise over HTTP and strangers at the mesh get a connection for every
+ten and twenty. What is said in a session or to a request must be in the documents. On two cores 10,000 take 45 s, 100,000 six minutes,
 a million about an hour. Afterwards every process has its pid, is healthy and has grown by less than ``GROWN_BYTES_MAX``; two people
 chat all the while.
 """
@@ -17,6 +18,9 @@ import msgspec
 import pytest
 
 from router.keys import KeyPair
+from tests.fuzz.documents import Documents
+from tests.fuzz.mutation import flipped
+from tests.fuzz.requests import Asker, Requests
 from tests.integration.conftest import ClusterProcess
 from tests.integration.raw_client import BINARY, TEXT, frame
 from tests.integration.raw_homing import MIB, Closed, Device, Frame, unharmed
@@ -31,23 +35,6 @@ TIMEOUT_S = 120 + COUNT // 100
 BAD_FRAMES_PER_SESSION = 18
 FRAMES_PER_WRITE = 9
 pytestmark = pytest.mark.timeout(TIMEOUT_S)
-
-
-def flipped(data: bytes, chance: random.Random) -> bytes:
-    """The same bytes with some of them changed, cut off, doubled or put in."""
-    changed = bytearray(data)
-    for _ in range(chance.randrange(1, 4)):
-        at = chance.randrange(len(changed) + 1)
-        match chance.randrange(4):
-            case 0:
-                changed[at : at + 1] = chance.randbytes(1)
-            case 1:
-                del changed[at : at + chance.randrange(1, 20)]
-            case 2:
-                changed[at:at] = changed[at : at + chance.randrange(1, 20)]
-            case _:
-                changed[at:at] = chance.randbytes(chance.randrange(1, 5))
-    return bytes(changed)
 
 
 def strange_value(chance: random.Random, kind: str) -> object:
@@ -90,6 +77,7 @@ def test_noise_in_sessions_harms_nobody(shared_cluster: ClusterProcess, binary: 
     chance = random.Random(f"session {SEED} {binary}")
     source, sent = messages(chance, binary), 0
     names = [f"fuzz-{SEED}-{binary}-{n}" for n in range(50)]
+    documents = Documents(part_of(shared_cluster, "node-1").url)
     with unharmed(shared_cluster, GROWN_BYTES_MAX):
         while sent < COUNT:
             node, name, hello = chance.randrange(3), chance.choice(names), chance.random() < 0.9
@@ -98,8 +86,9 @@ def test_noise_in_sessions_harms_nobody(shared_cluster: ClusterProcess, binary: 
                     session.put_raw(*(next(source) for _ in range(FRAMES_PER_WRITE)))
                     sent += FRAMES_PER_WRITE
                 session.put({"op": "ping"})
-                while session.receive()["op"] != "pong":
-                    pass
+                got: Frame = {}
+                while got.get("op") != "pong":
+                    documents.check_frame(got := session.receive())
 
 
 def test_noise_in_the_framing_harms_nobody(shared_cluster: ClusterProcess) -> None:
@@ -132,6 +121,25 @@ def test_noise_over_http_harms_nobody(shared_cluster: ClusterProcess, name: str)
                 sock.sendall(flipped(request, chance) if chance.random() < 0.9 else chance.randbytes(200) + b"\r\n\r\n")
                 sock.settimeout(0.02)
                 sock.recv(65_536)
+
+
+def test_requests_that_are_nearly_right_get_answers_of_the_document(shared_cluster: ClusterProcess) -> None:
+    """Which operation, what it is asked and by whom: all of it right or nearly so."""
+    chance, count = random.Random(f"requests {SEED}"), max(500, COUNT // 5)
+    documents, requests = Documents(part_of(shared_cluster, "node-1").url), Requests(shared_cluster, chance)
+    askers = [Asker(part_of(shared_cluster, f"node-{n}").http_port, documents, chance) for n in (1, 2, 3)]
+    with unharmed(shared_cluster, GROWN_BYTES_MAX):
+        try:
+            for _ in range(count):
+                chance.choice(askers).ask(requests.make())
+        finally:
+            for asker in askers:
+                asker.close()
+    statuses = {status: sum(asker.statuses.get(status, 0) for asker in askers) for asker in askers for status in asker.statuses}
+    assert sum(statuses.values()) == count and 500 not in statuses, statuses
+    good = sum(n for status, n in statuses.items() if status < 300)
+    assert good > count // 20 and statuses.get(429, 0) < count // 2, f"they do not get far: {statuses}"
+    print(f"answers by status: {statuses}")
 
 
 @pytest.fixture
