@@ -28,6 +28,7 @@ function Shown() {
   const isOpen = place.value !== null && timeline.value !== null;
   return (
     <Frame class={`app ${isOpen ? "is-open" : ""}`}>
+      {isOpen && <h1 class="hidden chat-alone">Homing</h1>}
       <Sidebar />
       {isOpen ? <Chat key={place.value!.conversation} /> : (
         <div class="nothing"><Logo size={72} /><h2>Pick a chat, or start one</h2><p class="quiet"><kbd>Ctrl</kbd> <kbd>K</kbd> finds people and chats.</p></div>
