@@ -24,7 +24,7 @@ from node.core.effects import BlockDecided, CloseClient, Effect, EndNode, EntryT
 from node.core.node import NodeCore
 from node.core.privacy import Privacy
 from node.core.views import entry_of
-from node.edge.codec import BadFrame, EncodedEntry, decode, encode, message_frame, sent_frame
+from node.edge.codec import PINGS, BadFrame, EncodedEntry, decode, encode, message_frame, pong_frame, sent_frame
 from node.edge.limits import RateLimits, SendLimiter, TokenBucket, UserBuckets
 from node.edge.tokens import Claims, TokenChecker, TokenError
 from node.edge.websocket import Connection
@@ -35,6 +35,8 @@ CLOSE_CODES = {
     codes.HELLO_TIMEOUT.name: codes.CLOSE_HELLO_TIMEOUT,
     codes.SESSION_REPLACED.name: codes.CLOSE_POLICY,
 }
+CURSOR_S = 25.0
+"""So old may be the cursor of a client that says nothing but pings: every third brings a newer one."""
 MAKES_ENTRY = frozenset({p.Send, *get_args(p.GroupOp), *get_args(p.BlockOp)})
 
 
@@ -65,6 +67,8 @@ class Session(Struct):
     frames: TokenBucket
     sends: SendLimiter | None = None
     bad_frames: int = 0
+    cursor_until: float = 0.0
+    """Until then a ping is answered here, if nothing else was said: the cursor that the client has is young enough."""
 
 
 class Gateway:
@@ -110,6 +114,8 @@ class Gateway:
         assert isinstance(session, Session)
         now = self.clock.time()
         self.counts["frames_in"] += 1
+        if now < session.cursor_until and data == PINGS[c.binary] and not session.frames.take(now):
+            return self._pong(c, now)
         frame = decode(data, c.binary)
         if isinstance(frame, BadFrame):
             return self._bad(c, session, frame)
@@ -122,8 +128,14 @@ class Gateway:
             wait_s = session.sends.take(now)
         if wait_s:
             return self._too_fast(c, frame, wait_s)
+        session.cursor_until = now + CURSOR_S if type(frame) is p.Ping else 0.0
         self.core.on_client(c.id, frame, now)
         self.apply()
+
+    def _pong(self, c: Connection, now: float) -> None:
+        """An idle client's sign of life costs its home nothing."""
+        self.counts["frames_out"] += 1
+        c.send(pong_frame(self.core.directory.time_ms(now), c.binary))
 
     def open_poll(self, c: Connection, claims: Claims, cursor: int) -> None:
         """A device that polls begins a session; whoever calls has looked at its token."""

@@ -6,7 +6,8 @@ gone; never more often than ``last_seen_pace_s``.
 
 Laws:
     * What is told of ``last_seen`` is durable: no later home can say less (``presence.py`` tells only ``stored_ms``).
-    * A home that is killed at any moment has the row of somebody who was here at most ``last_seen_store_s`` + ``FIRST_S`` behind.
+    * A home that is killed at any moment has the row of somebody who was here at most ``last_seen_store_s`` +
+      ``last_seen_first_s`` behind.
     * A session that comes and goes costs no row by itself, and no message.
 """
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 BEAT_S = 5.0
 """How often ``beat`` is called: rows are written to within this."""
-FIRST_S = 60.0
-"""Within this of his coming somebody's row is written, if it is not recent; spread, for a storm of reconnects must not write in step."""
 STORED_WAIT_S = 1.0
 """How long that somebody has gone is held back for its time to be durable."""
 
@@ -40,8 +39,10 @@ class Attendee(Struct):
     """The beat at which his row is written."""
     left_ms: int = 0
     """Cluster time at which his last session ended; 0: he has one."""
+    leaving: bool = False
+    """The linger is over, and his time is being written."""
     gone: bool = False
-    """The linger is over, and it may be told."""
+    """It may be told."""
 
 
 class Attendance:
@@ -76,11 +77,11 @@ class Attendance:
         a = self.users.get(user)
         if a is None:
             a = self.users[user] = Attendee(row_ms)
-            spread_s = FIRST_S / 2 * (1 + int(user[-4:], 16) / 65_536)
+            spread_s = self.sv.limits.last_seen_first_s / 2 * (1 + int(user[-4:], 16) / 65_536)
             old_s = (self.sv.time_ms() - row_ms) / 1_000
             self._write_in(user, a, max(spread_s, self.sv.limits.last_seen_store_s - old_s))
             return self.changed(user)
-        was_gone, a.left_ms, a.gone = a.gone, 0, False
+        was_gone, a.left_ms, a.leaving, a.gone = a.gone, 0, False, False
         if a.due <= self.beat_n:
             self._write_in(user, a, self.sv.limits.last_seen_store_s)
         if was_gone:
@@ -106,12 +107,24 @@ class Attendance:
             self.sv.at(self.leaving[0][0], self._look_leaving)
 
     def _gone(self, user: str, a: Attendee) -> None:
+        """Nobody has come back: his time is written, if that may be already, and he is told to be gone."""
+        a.leaving = True
         wait_s = self.sv.limits.last_seen_pace_s - (self.sv.time_ms() - a.stored_ms) / 1_000
-        if wait_s > 0:
+        if a.stored_ms >= a.left_ms:
+            self._finish(user, a)
+        elif wait_s > 0:
             self._write_in(user, a, wait_s)
-            return self._tell_gone(user, a.left_ms)
-        self._write(user, a.left_ms)
-        self.sv.at(self.sv.now + STORED_WAIT_S, lambda: self._tell_gone(user, a.left_ms))
+            self._tell_gone(user, a.left_ms)
+        else:
+            left_ms = a.left_ms
+            self._write(user, left_ms)
+            self.sv.at(self.sv.now + STORED_WAIT_S, lambda: self._tell_gone(user, left_ms))
+
+    def _finish(self, user: str, a: Attendee) -> None:
+        """All is done. Whoever is told of him from now on hears what is in the row."""
+        a.gone = True
+        self.changed(user)
+        del self.users[user]
 
     def _tell_gone(self, user: str, left_ms: int) -> None:
         a = self.users.get(user)
@@ -162,9 +175,5 @@ class Attendance:
         if outcome is not Outcome.STORED or a is None:
             return
         a.stored_ms = max(a.stored_ms, at_ms)
-        if a.left_ms and a.stored_ms >= a.left_ms:
-            # All is done. Whoever is told of it from now on hears what is in the row.
-            self._tell_gone(user, a.left_ms)
-            if a.gone:
-                self.changed(user)
-                del self.users[user]
+        if a.leaving and a.stored_ms >= a.left_ms:
+            self._finish(user, a)

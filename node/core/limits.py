@@ -77,6 +77,8 @@ class CoreLimits(Struct, frozen=True, forbid_unknown_fields=True):
     """Somebody whose last session ended is here so much longer: a reconnect does not blink. With ``edge.idle_s`` it makes 30 s."""
     last_seen_store_s: float = 300.0
     """The row of somebody who is here is written so often: as far may his last_seen be behind after a crash of his home."""
+    last_seen_first_s: float = 60.0
+    """Within this of his coming somebody's row is written, if it is not recent; spread, storms of reconnects must not write in step."""
     last_seen_pace_s: float = 60.0
     """It is written no more often, however he comes and goes: so exact is last_seen."""
     privacy_age_s: float = 600.0

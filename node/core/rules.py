@@ -31,6 +31,8 @@ class Rules(Struct, frozen=True):
     """A slot's new home says of nobody that he is offline before his sessions had time to come (§4)."""
     presence_privacy: bool = True
     """The home of the watched decides who sees him (§4)."""
+    watch_again: bool = True
+    """Who watches asks again when the watched has another home (§4)."""
     reciprocal: bool = True
     """Who shows nothing to somebody sees nothing of him (§4)."""
     last_seen_durable: bool = True

@@ -153,7 +153,7 @@ class Watching:
             for key in [key for key, (who, _) in self.sessions.items() if who == user]:
                 self._forget(key, frozenset())
         for other, w in self.wanted.items():
-            if node.owner_of(other) != w.asked or node.term_of(other) != w.term:
+            if node.rules.watch_again and (node.owner_of(other) != w.asked or node.term_of(other) != w.term):
                 w.asked = ""
                 for user, pair in w.watchers.items():
                     pair.shows = -1

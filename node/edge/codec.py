@@ -52,6 +52,11 @@ _MSGPACK_SENT: Final = b"\x83" + msgspec.msgpack.encode("op") + msgspec.msgpack.
 _MSGPACK_ENTRY: Final = msgspec.msgpack.encode("entry")
 
 
+# The frame that idle clients say all the time, as every encoder of ours makes it; said in another way it is decoded.
+PINGS: Final = {False: msgspec.json.encode(Ping()), True: msgspec.msgpack.encode(Ping())}
+_MSGPACK_PONG: Final = b"\x82" + b"".join(map(msgspec.msgpack.encode, ("op", "pong", "time"))) + b"\xcf"
+
+
 class BadFrame(Struct, frozen=True):
     """Why a frame was not taken, ready to be told to the client."""
 
@@ -143,6 +148,11 @@ def sent_frame(id_: str, entry: EncodedEntry, binary: bool) -> bytes:
     if binary:
         return b"".join((_MSGPACK_SENT, _MSGPACK_ENCODER.encode(id_), _MSGPACK_ENTRY, entry.msgpack))
     return b"".join((_JSON_SENT, _JSON_ENCODER.encode(id_), b',"entry":', entry.json, b"}"))
+
+
+def pong_frame(time_ms: int, binary: bool) -> bytes:
+    """``encode(Pong(time=time_ms), binary)``, of times since 1970."""
+    return _MSGPACK_PONG + time_ms.to_bytes(8, "big") if binary else b'{"op":"pong","time":%d}' % time_ms
 
 
 # ---------------------------------------------------------------- what was wrong

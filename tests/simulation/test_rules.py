@@ -28,6 +28,9 @@ STRESSED_BY = {
     "mark-max": ("mixed", "devices"),
     "stale-deliver": ("silence",),
     "blocks": ("blocks",),
+    **dict.fromkeys(
+        ("presence-silence", "presence-privacy", "watch-again", "reciprocal", "last-seen-durable", "typing-members"), ("presence",)
+    ),
 }
 """The profiles that stress a rule: of the first 2,000 seeds only theirs are run, to save time. `homing simulate --break RULE` runs all. Of
 a profile that no seed picks all are run."""
@@ -49,6 +52,12 @@ PROMISES = {
     # P1 too: a delivery that counts after minutes is not said again, and the rows that lead to it are older than the law allows by then.
     "stale-deliver": {"P1", "P2"},
     "blocks": {"P8"},
+    "presence-silence": {"presence"},
+    "presence-privacy": {"P8"},
+    "watch-again": {"presence"},
+    "reciprocal": {"P8"},
+    "last-seen-durable": {"presence"},
+    "typing-members": {"P8"},
 }
 """What is broken without the rule."""
 

@@ -7,11 +7,11 @@ import random
 import msgspec
 import pytest
 from homing import codes
-from homing.protocol import ClientFrame, Entry, Error, Message, Ping, Send, Sent
+from homing.protocol import ClientFrame, Entry, Error, Message, Ping, Pong, Send, Sent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.edge.codec import BadFrame, EncodedEntry, decode, encode, message_frame, sent_frame
+from node.edge.codec import PINGS, BadFrame, EncodedEntry, decode, encode, message_frame, pong_frame, sent_frame
 
 A, B = "0" * 32, "00041f" + "a" * 26
 CODES_ALLOWED = {codes.MALFORMED, codes.UNKNOWN_OP, codes.INVALID, codes.TOO_BIG}
@@ -25,6 +25,8 @@ VALID: list[dict[str, object]] = [
     {"op": "fetch_members", "id": "f", "conversation": A},
     {"op": "fetch_person", "id": "f", "user": A},
     {"op": "ping"},
+    {"op": "watch", "users": [A, B]},
+    {"op": "typing", "conversation": B, "kind": "recording"},
     {"op": "group_create", "id": "g", "conversation": B, "title": "T", "members": [A, B]},
     {"op": "group_add", "id": "g", "conversation": B, "members": [A]},
     {"op": "group_remove", "id": "g", "conversation": B, "members": [A], "after": 1},
@@ -196,3 +198,10 @@ def test_an_error_names_request_and_field() -> None:
     error = refused({"op": "send", "id": "x", "to": 5, "body": ""}, False).as_error()
     assert error == Error(code=1003, name="invalid_field", message="Expected `str`, got `int`", id="x", field="to")
     assert isinstance(decode(packed(VALID[1], False), False), Send)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_the_frames_of_idle_clients_are_what_the_structs_say(binary: bool) -> None:
+    assert decode(PINGS[binary], binary) == Ping()
+    for time_ms in (1_798_534_800_000, 2**33, 2**45):
+        assert pong_frame(time_ms, binary) == encode(Pong(time=time_ms), binary)

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
 from homing import ids
 from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
 from node.edge.tokens import TokenAuthority
+from tools.bench import presence
 from tools.bench.driver import Figures, figures, measure
 from tools.bench.load import Person, Plan
 from tools.bench.servers import RELAYS, Running, own_cluster, relay
@@ -23,11 +25,12 @@ from tools.layout import Layout
 
 SCHEMA = "homing.bench/1"
 SCENARIOS = ("pair", "group", "idle")
+"""Those that have floors; ``presence`` is measured by itself."""
 PAIRS, GROUP, IDLE = 200, 100, 10_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--scenario", choices=(*SCENARIOS, "all"), default="pair", help="who talks to whom (pair)")
+    parser.add_argument("--scenario", choices=(*SCENARIOS, "all", "presence"), default="pair", help="who talks to whom (pair)")
     speed = parser.add_mutually_exclusive_group()
     speed.add_argument("--rate", type=float, default=0.0, metavar="N", help="N messages a second (2000 for pairs, 50 for a group)")
     speed.add_argument("--saturate", action="store_true", help="as fast as it goes, one message in flight for each writer")
@@ -36,7 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pairs", type=int, default=PAIRS, metavar="N", help="pairs of people (200)")
     parser.add_argument("--peers", type=int, default=1, metavar="N", help="people whom each of a pair's writers writes to in turn (1)")
     parser.add_argument("--members", type=int, default=GROUP, metavar="N", help="members of the group (100)")
-    parser.add_argument("--connections", type=int, default=IDLE, metavar="N", help="idle connections (10000)")
+    parser.add_argument("--connections", type=int, default=IDLE, metavar="N", help="connections of idle and presence (10000)")
+    parser.add_argument(
+        "--flap", type=float, default=presence.FLAP_PER_S, metavar="N", help="presence: people a second who go and come back (20)"
+    )
     parser.add_argument("--rounds", type=int, default=1, metavar="N", help="how often servers and floors take turns (1)")
     parser.add_argument("--no-floors", action="store_true", help="measure the cluster alone")
     parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="use the cluster that runs on DIR instead of starting one")
@@ -57,6 +63,8 @@ class Result(Struct):
 def run(args: argparse.Namespace) -> int:
     if args.seconds <= 0 or args.pairs < 1 or args.members < 2 or args.connections < 1 or args.rounds < 1:
         raise CommandError("--seconds, --pairs, --connections and --rounds must be at least 1, --members at least 2", USAGE)
+    if args.scenario == "presence":
+        return run_presence(args)
     results: list[Result] = []
     for scenario in SCENARIOS if args.scenario == "all" else (args.scenario,):
         for rate in loads_of(scenario, args):
@@ -65,6 +73,35 @@ def run(args: argparse.Namespace) -> int:
     if args.json is not None:
         args.json.write_text(json.dumps({"schema": SCHEMA, "results": [as_json(r) for r in results]}, indent=2), encoding="utf-8")
     return 0
+
+
+def run_presence(args: argparse.Namespace) -> int:
+    with ExitStack() as stack:
+        running = Running(Layout.at(args.data)) if args.data else stack.enter_context(own_cluster(3))
+        count = args.connections
+        steps = [1 + n * 37 for n in range(presence.WATCHED)]
+        plan = Plan([Person("", f"bench-{n}", to=[f"bench-{(n + step) % count}" for step in steps]) for n in range(count)])
+        place(plan, running)
+        found = presence.measure(running, plan.people, args.seconds, args.flap)
+    show_presence(found)
+    if args.json is not None:
+        args.json.write_text(json.dumps({"schema": SCHEMA, "presence": msgspec.to_builtins(found)}, indent=2), encoding="utf-8")
+    return 0
+
+
+def show_presence(found: presence.PresenceFigures) -> None:
+    title = f"presence, {found.connections:,} connections, each watches {found.watched}, {found.flap_per_s:g}/s go and come back"
+    table = Table(title=title, title_justify="left")
+    for name in ("", "% of a core", "in nodes", "mesh frames/s", "rows/s", "told/s"):
+        table.add_column(name, justify="right" if name else "left")
+    for s in found.phases:
+        numbers = (s.frames_per_s, s.rows_per_s, s.told_per_s)
+        table.add_row(s.name, f"{s.percent:.1f}", f"{s.nodes_percent:.1f}", *(f"{number:.0f}" for number in numbers))
+    table.add_row("watching adds at rest", f"{found.at_rest_percent:.1f}")
+    table.add_row("watching adds while they come and go", f"{found.moving_percent:.1f}")
+    if found.lost:
+        table.add_row("sockets that were lost", f"{found.lost}")
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 110).print(table)
 
 
 def loads_of(scenario: str, args: argparse.Namespace) -> Sequence[float]:

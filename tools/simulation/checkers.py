@@ -94,6 +94,7 @@ class Checkers(Watcher):
     def on_frame(self, device: SimDevice, frame: p.ServerFrame) -> None:
         if wrong := self.cluster.revocations.judge(self, device, frame):
             raise Violation("P8", wrong)
+        self.cluster.presences.on_frame(device, frame)
         match frame:
             case p.Message(entry=entry):
                 self._learn(device, entry)

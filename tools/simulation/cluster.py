@@ -14,6 +14,7 @@ from tools.simulation.blocks import Blocks
 from tools.simulation.device import SimDevice
 from tools.simulation.directory import Database, SimDirectory
 from tools.simulation.node import SimNode
+from tools.simulation.presence import Presences
 from tools.simulation.revocation import Revocations
 from tools.simulation.settings import CLIENT, CORE, MESH, STORAGE_CLIENT, TIGHT, WORKER
 from tools.simulation.store import SimStore
@@ -26,7 +27,8 @@ OWN_RULES = ("cluster-time", "resend", "durable")
 """Rules that belong to the simulator's parts; all others are switches of the node core."""
 RULES = (
     "fence", "log-row", "in-order", "dedup", "readdress", "attach-first", "said-law", "cluster-time", "resend", "in-hand", "durable",
-    "mark-max", "stale-deliver", "blocks",
+    "mark-max", "stale-deliver", "blocks", "presence-silence", "presence-privacy", "watch-again", "reciprocal", "last-seen-durable",
+    "typing-members",
 )  # fmt: skip
 
 
@@ -103,6 +105,7 @@ class Cluster:
                 self.devices.append(device)
         self.revocations = Revocations(self)
         self.blocks = Blocks(self)
+        self.presences = Presences(self)
 
     def _user(self, i: int) -> str:
         """A user at home on any node: ids are as if made from a name."""

@@ -11,7 +11,7 @@ from directory.client import DirectoryClient
 from directory.config import DirectoryConfig
 from directory.table import Member
 from node.core.edge import Identity
-from node.core.effects import BlockDecided, CloseClient, Effect, EndNode, EntryToClients, SentToClient, ToClient
+from node.core.effects import BlockDecided, CloseClient, Effect, EndNode, EntryToClients, PrivacyWanted, SentToClient, ToClient, ToClients
 from node.core.limits import CoreLimits
 from node.core.node import NodeCore
 from node.core.rules import Rules
@@ -49,6 +49,8 @@ class SimNode(MeshProcess):
         self.after_step: Callable[[SimNode], None] = lambda node: None
         self.on_made: Callable[[SimNode], None] = lambda node: None
         self.on_block: Callable[[SimNode, BlockDecided], None] = lambda node, effect: None
+        self.on_privacy: Callable[[SimNode, PrivacyWanted], None] | None = None
+        """Reads what people show of themselves; None: everybody shows all."""
         self.core: NodeCore
         self.sockets: dict[int, Socket] = {}
         self._heard: dict[int, float] = {}
@@ -66,6 +68,7 @@ class SimNode(MeshProcess):
             directory = WallClockClient(member, self.config, self, now)
         storage = StorageClient(self.client_config)
         self.core = NodeCore(self.mesh, storage, directory, self.core_limits, self.config.lease_s, now, self.rules)
+        self.core.live.privacies.open_to_all = self.on_privacy is None
         self.sockets, self._heard = {}, {}
         self.stopping = False
         self._sweep_at = now + HEARTBEAT_S
@@ -185,6 +188,11 @@ class SimNode(MeshProcess):
         self.after_step(self)
         self.settle()
 
+    def do(self, what: Callable[[], None]) -> None:
+        """The shell has the core do something."""
+        self.core.do(what, self.clock())
+        self.settle()
+
     def _drop(self, socket: Socket, code: int, reason: str) -> None:
         if self.sockets.pop(socket.number, None) is not None:
             socket.close_at_node(code, reason)
@@ -218,6 +226,13 @@ class SimNode(MeshProcess):
             case ToClient(session, frame):
                 if session in sockets:
                     sockets[session].to_device(frame)
+            case ToClients(frame, sessions):
+                for session in sessions:
+                    if session in sockets:
+                        sockets[session].to_device(frame)
+            case PrivacyWanted():
+                assert self.on_privacy is not None, "where all is shown nothing is asked for"
+                self.on_privacy(self, effect)
             case CloseClient(session, code):
                 socket = sockets.get(session)
                 if socket is not None:

@@ -331,6 +331,34 @@ def _blocks(nemesis: Nemesis, end: float) -> None:
     _planned(nemesis, end)
 
 
+# ---------------------------------------------------------------- people who watch each other
+
+
+def _presence(nemesis: Nemesis, end: float) -> None:
+    """Devices are away for a moment or for long, homes die and move; sometimes nothing happens for long."""
+    r, c = nemesis.random, nemesis.cluster
+    late = r.choice((0.4, 0.7, 1.0))  # what goes wrong, goes wrong up to here
+    for at in _times(nemesis, _some(r, 2, 8), late * end, begin=1.8):
+        device = r.choice(c.devices)
+        act: Callable[[], None]
+        match r.randrange(4):
+            case 0:
+                act = partial(nemesis.crash_device, device, r.choice((0.3, 0.8, 4.0, 25.0)), lose_writes=False)
+            case 1:
+                act = partial(nemesis.unplug, device, r.choice((0.5, 3.0, 12.0)))
+            case _:
+                act = partial(nemesis.break_socket, device)
+        nemesis.at(at, act)
+    for at in _times(nemesis, _some(r, 0, 4), late * end):
+        nemesis.at(at, partial(nemesis.crash, r.choice(c.nodes), r.choice((0.3, 1.5, 5.0))))
+    for at in _times(nemesis, _some(r, 0, 2), late * end):
+        nemesis.at(at, partial(nemesis.drain, r.choice(c.nodes), r.choice((0.3, 2.0))))
+    if r.random() < 0.5:
+        scenarios.gone(nemesis, late * end)
+    for at in _times(nemesis, r.choice((0, 0, 3)), late * end):
+        nemesis.at(at, partial(_mishap, nemesis))
+
+
 # ---------------------------------------------------------------- a few mishaps: bounds that are reached, questions
 
 
@@ -387,6 +415,7 @@ def of_seed(seed: int) -> Profile:
 
 BY_NAME = (
     Profile("revoked", _size(spare_nodes=1, devices=(2, 3)), _work(end=12.0), _revoked),
+    Profile("presence", _size(), _work(sends=10, groups=1, changes=2, types=40, privacy=6, blocks=0, end=36.0), _presence),
     Profile("blocks", _size(spare_nodes=1), _work(sends=60, groups=0, directs=2, blocks=20, burst=0.5, end=12.0), _blocks),
 )
 """Kinds that no seed picks: a profile more would make every seed another history."""

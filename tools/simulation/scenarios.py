@@ -13,6 +13,7 @@ from homing import protocol as p
 from tools.simulation.device import SimDevice
 from tools.simulation.nemesis import Nemesis
 from tools.simulation.node import SimNode
+from tools.simulation.settings import CORE
 from tools.simulation.store import Disk
 
 
@@ -160,3 +161,22 @@ def _ahead(nemesis: Nemesis) -> None:
     nemesis.at(away_at + 0.2, partial(nemesis.jump, home, 0))
     speaker = r.choice(devices_of(nemesis, sender))
     nemesis.at(away_at + r.uniform(2.5, 4.0), partial(say, nemesis, speaker, user, f"ahead-{now:.0f}"))
+
+
+# ---------------------------------------------------------------- somebody who leaves, and his home with him
+
+
+def gone(nemesis: Nemesis, end: float) -> None:
+    """Somebody is here for a moment and leaves for long; just when others have heard of it, his home dies."""
+    nemesis.at(nemesis.random.uniform(3.0, max(4.0, end - 8.0)), partial(_gone, nemesis))
+
+
+def _gone(nemesis: Nemesis) -> None:
+    r, now = nemesis.random, nemesis.world.now
+    user = r.choice(nemesis.cluster.users)
+    for device in devices_of(nemesis, user):
+        nemesis.at(now, partial(nemesis.crash_device, device, r.choice((0.4, 1.2, 1.4)), lose_writes=False))
+        nemesis.at(now + r.uniform(1.6, 2.2), partial(nemesis.crash_device, device, 20.0, lose_writes=False))
+    if r.random() < 0.5:
+        nemesis.disk(Disk(slow=0.5, slow_s=2.0), 8.0)
+    nemesis.at(now + 2.2 + CORE.linger_s + r.uniform(0.0, 1.5), lambda: _crash_home(nemesis, user))

@@ -93,6 +93,8 @@ class Verdict:
             return Violation("P8", text)
         if text := self.cluster.blocks.unrest(self.logs, closed):
             return Violation("P8", text)
+        if text := self.cluster.presences.unrest():
+            return Violation("presence", text)
         return self._marks_unrest() or self._index_unrest()
 
     def _missing(self, device: SimDevice, conversation: str, closed: bool) -> Violation | None:

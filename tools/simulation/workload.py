@@ -30,6 +30,10 @@ class Work(Struct, frozen=True):
     """Pairs that talk."""
     blocks: int = 0
     """How often one of them blocks the other, or takes that back."""
+    types: int = 0
+    """How often somebody types. If it is not 0 everybody watches everybody."""
+    privacy: int = 0
+    """How often somebody changes what he shows of himself."""
 
 
 class Workload:
@@ -62,6 +66,12 @@ class Workload:
         for _ in range(work.reads):
             self.world.at(work.begin + random.random() * (work.end - work.begin), self._read)
 
+        if work.types:
+            self.cluster.presences.begin()
+        for _ in range(work.types):
+            self.world.at(work.begin + random.random() * (work.end - work.begin), self.cluster.presences.type)
+        for _ in range(work.privacy):
+            self.world.at(work.begin + random.random() * (work.end - work.begin), self.cluster.presences.change)
         for _ in range(work.blocks):
             self.world.at(work.begin + random.random() * (work.end - work.begin), self._block)
         for _ in range(work.questions):
