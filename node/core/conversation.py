@@ -29,6 +29,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from node.core import log
+from node.core.blocks import BlockPace
 from node.core.claim import Claim
 from node.core.derived import Derived
 from node.core.frames import (
@@ -104,6 +105,7 @@ class Conversation:
         self.speech = Speech(self)
         self.receipts = Receipts(self)
         self.pages = Pages(self)
+        self.block_pace = BlockPace(services.limits)
         self.repeats = Repeats(self)
         self.derived = Derived(self)
         self.inbox: deque[tuple[ConversationFrame, str]] = deque()
@@ -213,6 +215,8 @@ class Conversation:
             return self.refuse(frame, source, no.code, no.message, no.field)
         if not self.claim.held:
             return self.claim.take(frame, source)
+        if isinstance(frame, BlockChange) and (wait_ms := self.block_pace.take(frame.user, self.sv.now)):
+            return self.refuse(frame, source, codes.RATE_LIMITED, "too many blocks and unblocks", retry_after_ms=wait_ms)
         self._append(frame, type_, body, [(source, frame.session, frame.id)])
 
     def _permit(self, frame: Writing) -> tuple[str, str]:

@@ -87,6 +87,10 @@ class CoreLimits(Struct, frozen=True, forbid_unknown_fields=True):
     """A session says the same of a conversation once in this time; clients repeat it every 3 s."""
     typing_session_per_s: float = 2.0
     """How often a session may say anything of the kind in the long run, over all its conversations."""
+    block_changes_burst: int = 10
+    """Blocks and unblocks of a user in one conversation, at once; more are refused as rate-limited: each reaches the other's devices."""
+    block_change_s: float = 6.0
+    """One more after this."""
     typing_session_burst: float = 8.0
     """The same at once: it begins, stops and begins elsewhere."""
     typing_members_per_s: float = 256.0

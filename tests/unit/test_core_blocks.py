@@ -11,6 +11,7 @@ from node.core.conversation import Conversation
 from node.core.edge import Edge, Identity
 from node.core.effects import BlockDecided, ToClient
 from node.core.frames import Attached, BlockChange, Deliver, EchoSent, GroupChange, MarkReport, MarkStored, Refusal, ToConversation
+from node.core.limits import CoreLimits
 from storage.store import ACTIVATION_ENTRIES, EntryRow, LoadLog, LogLoaded, MemberRow, Write
 from tests.unit.core_rig import ALICE, BOB, CAROL, DIRECT, ME, OTHER, Rig
 
@@ -177,6 +178,7 @@ def test_a_successor_knows_of_a_block_whose_row_was_not_written(rig: Rig) -> Non
 
 
 def test_a_successor_knows_of_a_block_that_lies_below_what_it_reads(rig: Rig) -> None:
+    rig.limits = CoreLimits(block_changes_burst=100)
     cv = rig.open_conversation()
     say(rig, cv, block("b0"))
     for n in range(ACTIVATION_ENTRIES):
@@ -185,6 +187,21 @@ def test_a_successor_knows_of_a_block_that_lies_below_what_it_reads(rig: Rig) ->
     successor = rig.open_conversation(term=2)
     say(rig, successor, send("m1", BOB))
     assert refusals(rig) == [("m1", "blocked")]
+
+
+def test_who_blocks_and_unblocks_too_often_is_asked_to_wait_and_the_other_is_not(rig: Rig) -> None:
+    cv = rig.open_conversation()
+    burst, pace_s = rig.limits.block_changes_burst, rig.limits.block_change_s
+    for n in range(burst):
+        say(rig, cv, (unblock if n % 2 else block)(f"b{n}"))
+    say(rig, cv, block("late"))
+    (refusal,) = rig.frames(Refusal)
+    assert (refusal.code, refusal.retry_after_ms) == ("rate_limited", int(pace_s * 1_000) + 1) and cv.head == burst
+    say(rig, cv, block("b0"), block("c1", BOB))
+    assert cv.head == burst + 1 and refusals(rig) == [], "a repeat is answered, and the other has a bucket of his own"
+    rig.now += pace_s
+    say(rig, cv, block("late"), block("later"))
+    assert refusals(rig) == [("later", "rate_limited")] and cv.head == burst + 2
 
 
 def told(rig: Rig) -> list[BlockDecided]:
