@@ -53,7 +53,10 @@ class CassandraConfig(Struct, frozen=True, forbid_unknown_fields=True):
     batch_bytes_max: int = 256 << 10
     """Their bytes: far below the largest mutation (half a segment of the commit log)."""
     mixed_partitions_max: int = 4
-    """Partitions that share a batch: a request costs the driver more than a row. More would each wait for a sync of their own."""
+    """Small partitions that share a batch: a request costs the driver more than a row. More would each wait for a sync of their own."""
+    mixed_from: int = 16
+    """Requests of a round from which partitions share batches at all: below, there is CPU to spare, and a lone partition waits for one
+    sync only."""
     mixed_bytes_max: int = 4 << 10
     """Bytes of such a batch: servers warn from 5 KiB on."""
     read_threads: int = 16

@@ -22,9 +22,11 @@ UP_TIMEOUT_S = 600.0
 class CassandraServer:
     """What `homing services up cassandra --data DATA` started; all processes are told apart by that directory."""
 
-    def __init__(self, data: Path, nodes: int = 1) -> None:
+    def __init__(self, data: Path, nodes: int = 1, *options: str) -> None:
         self.data = data
         self.nodes = nodes
+        self.options = options
+        """More of `homing services up`."""
         self.port = 0
         self.endpoints: list[str] = []
         self._numbers = itertools.count(1)
@@ -40,7 +42,7 @@ class CassandraServer:
 
     def start(self) -> None:
         port = str(self.port) if self.port else "0"
-        status = self.services("up", "--nodes", str(self.nodes), "--port", port)
+        status = self.services("up", "--nodes", str(self.nodes), "--port", port, *self.options)
         assert status["state"] == "running"
         self.endpoints = [str(endpoint) for endpoint in status["endpoints"]]  # type: ignore[attr-defined]
         self.port = int(self.endpoints[0].rpartition(":")[2])
@@ -97,8 +99,8 @@ def connection(config: CassandraConfig) -> Iterator[Connection]:
 
 
 @contextlib.contextmanager
-def server(data: Path, nodes: int = 1) -> Iterator[CassandraServer]:
-    made = CassandraServer(data, nodes)
+def server(data: Path, nodes: int = 1, *options: str) -> Iterator[CassandraServer]:
+    made = CassandraServer(data, nodes, *options)
     try:
         made.start()
         yield made

@@ -39,7 +39,7 @@ COMMANDS = (
     Command("documents", "tools.documents.command", "write the OpenAPI and AsyncAPI documents and their page anew"),
     Command("bench", "tools.bench.command", "measure speed and cost against two floors"),
     Command("store", "tools.store", "make or bring up to date what a storage worker on Cassandra needs"),
-    Command("services", "tools.services.command", "start, stop and show Cassandra on this machine"),
+    Command("services", "tools.services.command", "start, stop and show Cassandra, PostgreSQL and Redis on this machine"),
     Command("node", "tools.process", "run one connection node", "node.main"),
     Command("directory", "tools.process", "run the directory", "directory.main"),
     Command("storage", "tools.process", "run the storage worker", "storage.main"),

@@ -59,7 +59,8 @@ def plan(upserts: Iterable[tuple[int, Upsert]], config: CassandraConfig) -> list
         if count and (count + len(upsert.statements) > config.batch_statements_max or last.bytes + upsert.bytes > config.batch_bytes_max):
             opened.append(last := _Open())
         last.add(row, upsert)
-    return list(_mix([part for opened in groups.values() for part in opened], config))
+    parts = [part for opened in groups.values() for part in opened]
+    return list(_mix(parts, config)) if len(parts) >= config.mixed_from else [part.request for part in parts]
 
 
 def _mix(parts: list[_Open], config: CassandraConfig) -> Iterable[Request]:

@@ -65,7 +65,7 @@ parts = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 3), sizes), max_siz
 
 @given(parts)
 def test_every_statement_is_in_one_request_and_no_request_is_past_a_bound(made: list[tuple[int, int, int]]) -> None:
-    config = CassandraConfig(batch_statements_max=10, batch_bytes_max=8_000, mixed_partitions_max=3, mixed_bytes_max=2_000)
+    config = CassandraConfig(batch_statements_max=10, batch_bytes_max=8_000, mixed_partitions_max=3, mixed_bytes_max=2_000, mixed_from=5)
     upserts = [
         (row, Upsert((partition,), [(Statement.BUCKET, (row, n, 1)) for n in range(count)], size))
         for row, (partition, count, size) in enumerate(made)
@@ -86,6 +86,15 @@ def test_rows_of_one_partition_are_one_request() -> None:
     rows = [EntryRow(CONV, seq, 1, USER, f"m{seq}", "text", "hi", seq, seq) for seq in range(1, 51)]
     requests = plan(((number, upsert(row)) for number, row in enumerate(rows)), CONFIG)
     assert [request.rows for request in requests] == [list(range(50))]
+
+
+def test_partitions_share_requests_only_where_there_are_many() -> None:
+    def requests(count: int) -> int:
+        rows = [IndexRow(f"{n:032x}", CONV, n) for n in range(count)]
+        return len(plan(((number, upsert(row)) for number, row in enumerate(rows)), CONFIG))
+
+    assert requests(CONFIG.mixed_from - 1) == CONFIG.mixed_from - 1
+    assert requests(100) == 25
 
 
 GOOD = Facts(

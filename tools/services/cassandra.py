@@ -188,7 +188,7 @@ class Cassandra:
                 number = int(name.rpartition("-")[2])
                 if answers(host(number), now.ports["cql"]):
                     del missing[name]
-                elif not _runs(running):
+                elif not state.runs(running):
                     raise CommandError(f"{name} ended at once; the end of its log:{tail(self.directory / name / 'output.log')}")
             if missing and time.monotonic() > until:
                 raise CommandError(f"{', '.join(missing)} did not answer in time; the logs are in {self.directory}/*/output.log")
@@ -313,10 +313,3 @@ def unprivileged() -> list[str]:
     if os.geteuid() != 0 or not prlimit or not setpriv:
         return []
     return [prlimit, "--memlock=65536:65536", setpriv, "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock"]
-
-
-def _runs(running: Running) -> bool:
-    """Whether a process that was just started has not ended. Between fork and exec it has not got its command line yet."""
-    with contextlib.suppress(ChildProcessError):
-        return os.waitpid(running.pid, os.WNOHANG) == (0, 0)
-    return state.is_alive(running)

@@ -17,10 +17,12 @@ from tools.errors import UNREACHABLE, USAGE, CommandError
 from tools.layout import default_data
 from tools.services import state
 from tools.services.cassandra import Cassandra
+from tools.services.postgres import Postgres
+from tools.services.redis import Redis
 from tools.services.service import Options, Service, Status
 
 SCHEMA = "homing.services/1"
-KINDS: dict[str, Callable[[Path], Service]] = {"cassandra": Cassandra}
+KINDS: dict[str, Callable[[Path], Service]] = {"cassandra": Cassandra, "postgres": Postgres, "redis": Redis}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

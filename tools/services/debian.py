@@ -10,6 +10,8 @@ from collections.abc import Callable
 from tools.errors import CommandError
 
 INSTALL_TIMEOUT_S = 600.0
+DO_NOT_START = {"RUNLEVEL": "1"}
+"""Keeps a package's script from starting a server of its own (where no systemd runs): invoke-rc.d starts none in this run level."""
 
 
 def become_root() -> list[str] | None:

@@ -21,6 +21,7 @@ from msgspec import Struct
 from tools.errors import CommandError
 
 POLL_S = 0.05
+REAP_S = 15.0
 KILL_S = 5.0
 """How long a killed process is waited for."""
 
@@ -73,6 +74,13 @@ def is_alive(running: Running) -> bool:
         return False
 
 
+def runs(running: Running) -> bool:
+    """Whether a child that was just started has not ended. Between fork and exec it has not got its command line yet."""
+    with contextlib.suppress(ChildProcessError):
+        return os.waitpid(running.pid, os.WNOHANG) == (0, 0)
+    return is_alive(running)
+
+
 def stop(running: Running, number: signal.Signals, wait_s: float) -> bool:
     """Ends a process of ours; returns whether it had to be killed. What is not ours any more is left alone."""
     if not _signal(running, number) or _gone_within(running, wait_s):
@@ -110,6 +118,15 @@ def _gone_within(running: Running, wait_s: float) -> bool:
             return False
         time.sleep(POLL_S)
     return True
+
+
+def wait_reaped(running: Running) -> None:
+    """Waits, a bounded time, until nothing is left of a process that has ended: some programs take a zombie with the number in their lock
+    file for themselves, and not every machine's first process reaps at once."""
+    until = time.monotonic() + REAP_S
+    with contextlib.suppress(psutil.Error):
+        while psutil.Process(running.pid).status() == psutil.STATUS_ZOMBIE and time.monotonic() < until:
+            time.sleep(POLL_S)
 
 
 @contextlib.contextmanager
