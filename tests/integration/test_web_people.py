@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, expect
 
 from tests.integration.conftest import ClusterProcess
+from tests.integration.raw_homing import Device
 from tests.integration.web_rig import Sitter, browser
 
 __all__ = ["browser"]  # a fixture
@@ -78,6 +79,12 @@ def test_a_group_shows_who_types_by_name(shared_cluster: ClusterProcess, browser
         expect(head(alice)).to_contain_text("Bob is typing…")
         bob.say("coo")
         expect(head(alice)).to_contain_text("3 members")
+        group = alice.page.url.rpartition("/")[2]
+        with Device(shared_cluster, 2, bob.handle, "desk") as desk:
+            desk.put({"op": "typing", "conversation": group, "kind": "recording"})
+            expect(head(alice)).to_contain_text("Bob is recording…")
+            desk.put({"op": "typing", "conversation": group, "kind": "stopped"})
+            expect(head(alice)).to_contain_text("3 members")
         assert alice.trouble == bob.trouble == carol.trouble == []
 
 
@@ -241,4 +248,5 @@ def test_devices_are_renamed_and_signed_out_from_another(shared_cluster: Cluster
         page.get_by_role("button", name="Sign out Old phone").click()
         page.get_by_role("button", name="Sign out", exact=True).click()
         expect(phone.page.get_by_role("heading", name="Welcome back")).to_be_visible()
+        assert phone.page.evaluate("Object.keys(localStorage)") == [], "nothing of the address book stays"
         expect(page.get_by_role("list", name="Devices")).not_to_contain_text("Old phone")

@@ -76,6 +76,7 @@ export class People {
   }
 
   private know(contacts: ReadonlyMap<string, string>): void {
+    if (!this.accounts.session) return; // signed out meanwhile
     this.contacts.value = contacts;
     try {
       localStorage.setItem(this.key, JSON.stringify([...contacts].slice(0, KEPT_MAX)));
