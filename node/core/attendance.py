@@ -31,10 +31,12 @@ STORED_WAIT_S = 1.0
 
 
 class Attendee(Struct):
-    """Somebody who is here, or of whose leaving not all is done."""
+    """Somebody who is here, or was a little while ago."""
 
     stored_ms: int
     """His row's last_seen, as far as it is known here and durable."""
+    written_ms: int = 0
+    """The last that was given to storage."""
     due: int = 0
     """The beat at which his row is written."""
     left_ms: int = 0
@@ -109,7 +111,7 @@ class Attendance:
     def _gone(self, user: str, a: Attendee) -> None:
         """Nobody has come back: his time is written, if that may be already, and he is told to be gone."""
         a.leaving = True
-        wait_s = self.sv.limits.last_seen_pace_s - (self.sv.time_ms() - a.stored_ms) / 1_000
+        wait_s = self._pace_s(a)
         if a.stored_ms >= a.left_ms:
             self._finish(user, a)
         elif wait_s > 0:
@@ -121,10 +123,10 @@ class Attendance:
             self.sv.at(self.sv.now + STORED_WAIT_S, lambda: self._tell_gone(user, left_ms))
 
     def _finish(self, user: str, a: Attendee) -> None:
-        """All is done. Whoever is told of him from now on hears what is in the row."""
+        """All is done: whoever is told of him from now on hears what is in the row. When that was written is known a little longer."""
         a.gone = True
+        self._write_in(user, a, self.sv.limits.last_seen_pace_s)
         self.changed(user)
-        del self.users[user]
 
     def _tell_gone(self, user: str, left_ms: int) -> None:
         a = self.users.get(user)
@@ -157,16 +159,29 @@ class Attendance:
                 if a is None or a.due != n:
                     continue
                 a.due = 0
+                if a.gone and a.stored_ms >= a.left_ms:
+                    del self.users[user]
+                    continue
+                if (wait_s := self._pace_s(a)) > 0:
+                    self._write_in(user, a, wait_s)
+                    continue
                 self._write(user, a.left_ms or self.sv.time_ms())
                 if not a.left_ms:
                     self._write_in(user, a, self.sv.limits.last_seen_store_s)
         self.beat_n = now_n
+
+    def _pace_s(self, a: Attendee) -> float:
+        """How long his row may not be written yet."""
+        return self.sv.limits.last_seen_pace_s - (self.sv.time_ms() - max(a.stored_ms, a.written_ms)) / 1_000
 
     def _write_in(self, user: str, a: Attendee, seconds: float) -> None:
         a.due = max(self.beat_n + 1, int((self.sv.now + seconds) / BEAT_S) + 1)
         self.beats.setdefault(a.due, []).append(user)
 
     def _write(self, user: str, at_ms: int) -> None:
+        a = self.users.get(user)
+        if a is not None:
+            a.written_ms = at_ms
         self.sv.write(UserRow(user, at_ms), self._on_stored, (user, at_ms))
 
     def _on_stored(self, outcome: Outcome, what: tuple[str, int]) -> None:
