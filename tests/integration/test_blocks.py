@@ -148,3 +148,18 @@ def test_who_is_blocked_does_not_see_whether_the_other_is_here(shared_cluster: C
         bob.expect("presence", people=[{"user": alice.user, "state": "unknown"}])
         alice.ask("unblock", user=bob.user)
         bob.expect("presence", people=[{"user": alice.user, "state": "online"}])
+
+
+def test_a_cluster_without_accounts_blocks_as_well(start_cluster: Callable[..., ClusterProcess]) -> None:
+    cluster = start_cluster(nodes=1)
+    file = cluster.layout.config_file("node-1")
+    text = file.read_text()
+    assert "[accounts]\nenabled = true" in text
+    file.write_text(text.replace("[accounts]\nenabled = true", "[accounts]\nenabled = false"))
+    cluster.wait_restarted("node-1", cluster.kill("node-1"))
+    with Device(cluster, 0) as alice, Device(cluster, 0) as bob:
+        assert alice.ask("block", user=bob.user)["entry"]["type"] == "direct.block"
+        bob.refused(codes.BLOCKED, "to", "send", to=alice.user, body="hi")
+        alice.ask("unblock", user=bob.user)
+        bob.say(alice.user, "hi")
+    assert "Traceback" not in cluster.layout.log_file("node-1").read_text()
