@@ -151,6 +151,18 @@ def test_the_guide_to_a_demo_fits_a_small_terminal(monkeypatch: pytest.MonkeyPat
     assert "--data" not in text and "node 20 or newer, which is not here" in text and "node --input-type" not in text
 
 
+def test_the_readme_shows_the_guide_word_for_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the path of the data directory, which is where each one put it."""
+    root = Path(__file__).resolve().parent.parent.parent
+    monkeypatch.chdir(root)
+    monkeypatch.delenv("HOMING_DATA", raising=False)
+    monkeypatch.setattr("tools.snippets.sys.executable", str(root / ".venv" / "bin" / "python"))
+    monkeypatch.setattr("tools.snippets.node_is_there", lambda: True)
+    demo = Demo("http://127.0.0.1:7401/demo#F7KM-2Q9D-XW4T", "maya", "theo")
+    printed = "\n".join(guide(Layout(root / "data", 7400, 3, True), 2.1, demo)).replace(str(root / "data"), "/home/you/homing/data")
+    assert f"```text\n{printed}\n```" in (root / "README.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(("said", "usable"), [("v20.1.0", True), ("v18.20.4", False), ("v22.0.0", True), ("nonsense", False)])
 def test_a_node_that_is_too_old_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, usable: bool) -> None:
     fake = tmp_path / "node"
