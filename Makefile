@@ -1,6 +1,6 @@
 # The everyday commands. All of them make the environment in .venv first, as ./run does.
 BIN := .venv/bin
-.PHONY: check test run lock bench config documents env
+.PHONY: check test run lock bench config documents env nightly
 .DEFAULT_GOAL := check
 
 env:
@@ -16,6 +16,11 @@ check: env
 
 test:
 	./test
+
+# Ten million fuzzed inputs (an hour and a half on two cores); TOTAL=N another number, SEED=N others. A ten-thousandth of it is in ./test.
+nightly: env
+	$(BIN)/python -m pip install --quiet --upgrade --no-deps --require-hashes --target .nightly -r requirements-nightly.lock
+	$(BIN)/python -m tests.fuzz $(if $(TOTAL),--total $(TOTAL)) $(if $(SEED),--seed $(SEED))
 
 run:
 	./run

@@ -102,15 +102,16 @@ def io_in_core(source: str) -> list[str]:
     return [f"line {line}: {name}" for name, line in imports(source) if top(name) in NO_CORE_IMPORTS]
 
 
-def declared(with_extras: bool = True) -> set[str]:
-    """The distributions that the two setup.cfg files name, in canonical form; without their extras: those that Homing runs with."""
+def declared(with_extras: bool = True, nightly: bool = True) -> set[str]:
+    """The distributions that the two setup.cfg files name, in canonical form; without their extras: those that Homing runs with; without
+    ``nightly``: those that the tests run with."""
     names: set[str] = set()
     for file in (ROOT / "setup.cfg", ROOT / "client" / "setup.cfg"):
         config = configparser.ConfigParser()
         config.read(file, encoding="utf-8")
         texts = [config.get("options", "install_requires")]
         if with_extras and config.has_section("options.extras_require"):
-            texts += [text for _, text in config.items("options.extras_require")]
+            texts += [text for name, text in config.items("options.extras_require") if nightly or name != "nightly"]
         names |= {canonical(re.split(r"[\[<>=!~; ]", line.strip())[0]) for text in texts for line in text.splitlines() if line.strip()}
     return names
 
@@ -158,10 +159,13 @@ def test_the_tests_run_with_the_versions_that_homing_runs_with() -> None:
     assert run and run.items() <= tests.items()
 
 
-@pytest.mark.parametrize(("name", "with_extras"), [("requirements.lock", False), ("requirements-tests.lock", True)])
+@pytest.mark.parametrize(
+    ("name", "with_extras"), [("requirements.lock", False), ("requirements-tests.lock", True), ("requirements-nightly.lock", True)]
+)
 def test_a_lock_file_holds_all_that_is_declared_with_hashes_and_no_address(name: str, with_extras: bool) -> None:
     lock = (ROOT / name).read_text(encoding="utf-8")
-    assert declared(with_extras) - {"homing-client"} <= pins(lock).keys()
+    nightly = "nightly" in name
+    assert declared(with_extras, nightly) - (declared(nightly=False) if nightly else {"homing-client"}) <= pins(lock).keys()
     for block in re.split(r"\n(?=[A-Za-z0-9])", lock):
         assert "==" not in block or "--hash=sha256:" in block, block
     assert not re.search(r"https?://|--index|--find-links|--extra|--trusted", lock)
