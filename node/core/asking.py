@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, TypeAlias
 
 from homing import codes
@@ -47,8 +48,6 @@ ASK_AGAIN_S = 0.5
 """What has no answer is looked at so often: whether its place has another owner."""
 MARK_AGAIN_S = 0.1
 """A mark is reported again after this: the first report has it stored, a later one hears so."""
-REPEAT_S = 2.5
-"""A home that says nothing is asked again after this."""
 RETRY_MS = 500
 
 Asks: TypeAlias = Question | AskHead | MarkReport | AskPresence
@@ -78,6 +77,8 @@ class Asking:
         self.marks: dict[str, set[int]] = {}
         """Conversation → which of them are marks that are to be stored there."""
         self.n = FIRST
+        self.repeat_s = services.limits.request_timeout_s / 4
+        """A home that says nothing is asked again after this."""
 
     # -------------------------------------------------------------- who asks
 
@@ -108,8 +109,7 @@ class Asking:
     def _ask(self, place: str, frame: Asks, done: Done) -> None:
         if len(self.waiting) >= ASKED_MAX:
             return done(_overloaded(frame))
-        self.n += 1
-        n = self.n
+        self.n = n = self.n + 1 if self.sv.rules.asked_number else next(free for free in count(FIRST) if free not in self.waiting)
         asked = self.waiting[n] = Asked(place, _numbered(frame, n), done, self.sv.now + self.sv.limits.request_timeout_s)
         if not self._put(asked):
             del self.waiting[n]
@@ -137,7 +137,7 @@ class Asking:
             text = "no answer in time; the same id again tells what became of it"
             return asked.done(Refusal(n, _id_of(asked.frame), codes.UNAVAILABLE.name, text, retry_after_ms=RETRY_MS))
         is_mark = isinstance(asked.frame, MarkReport)
-        if is_mark or asked.asked != self.sv.owner_of(asked.place) or self.sv.now - asked.asked_at >= REPEAT_S:
+        if is_mark or asked.asked != self.sv.owner_of(asked.place) or self.sv.now - asked.asked_at >= self.repeat_s:
             self._put(asked)
         self._later(n, asked)
 

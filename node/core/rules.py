@@ -41,6 +41,8 @@ class Rules(Struct, frozen=True):
     """Only members, whom nobody blocked, are told of as typing (§4)."""
     blocks: bool = True
     """While one of two has blocked the other, neither says anything in their conversation (§3)."""
+    asked_number: bool = True
+    """The number of a request over HTTP is never used again: a late answer to one is none to another (P4)."""
     fence: bool = True
     """A FENCED answer ends the incarnation (§5)."""
 

@@ -31,6 +31,8 @@ STRESSED_BY = {
     **dict.fromkeys(
         ("presence-silence", "presence-privacy", "watch-again", "reciprocal", "last-seen-durable", "typing-members"), ("presence",)
     ),
+    "asked-number": ("polls",),
+    "poll-keep": ("polls",),
 }
 """The profiles that stress a rule: of the first 2,000 seeds only theirs are run, to save time. `homing simulate --break RULE` runs all. Of
 a profile that no seed picks all are run."""
@@ -58,6 +60,9 @@ PROMISES = {
     "reciprocal": {"P8"},
     "last-seen-durable": {"presence"},
     "typing-members": {"P8"},
+    # P3 and P5 too: the answer to one question is taken for that to another, whatever it was.
+    "asked-number": {"P3", "P4", "P5", "crash"},
+    "poll-keep": {"P2", "P5"},
 }
 """What is broken without the rule."""
 

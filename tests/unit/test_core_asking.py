@@ -102,7 +102,7 @@ def test_who_met_a_frozen_slot_asks_again_soon_and_a_silent_home_is_asked_now_an
     asker.asking.on_not_here(NotHere(frame.session, "", 0), OTHER)
     asker.rig.pass_time(asking.ASK_AGAIN_S)
     assert asker.asked() == frame
-    for _ in range(round(asking.REPEAT_S / asking.ASK_AGAIN_S)):
+    for _ in range(round(asker.asking.repeat_s / asking.ASK_AGAIN_S)):
         assert asker.rig.sent == []
         asker.rig.pass_time(asking.ASK_AGAIN_S)
     assert asker.asked() == frame

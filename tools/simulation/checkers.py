@@ -23,6 +23,7 @@ from storage.store import IndexRow
 from tools.simulation.device import SimDevice, Watcher
 from tools.simulation.logs import Belonging, final_log, terms_of
 from tools.simulation.node import SimNode
+from tools.simulation.polling import PollSocket
 from tools.simulation.settings import DELIVER_AGE_MS, LAW_MS, LEASE_S
 from tools.simulation.socket import Socket
 from tools.simulation.store import QUORUM
@@ -237,10 +238,10 @@ class Checkers(Watcher):
             if told.state == "live" and socket is not None and key not in told.got:
                 self._look_later(key, device, socket, self.world.now)
 
-    def _look_later(self, key: EntryKey, device: SimDevice, socket: Socket, since: float) -> None:
+    def _look_later(self, key: EntryKey, device: SimDevice, socket: Socket | PollSocket, since: float) -> None:
         self.world.at(since + self.bound_s(), lambda: self._look(key, device, socket))
 
-    def _look(self, key: EntryKey, device: SimDevice, socket: Socket) -> None:
+    def _look(self, key: EntryKey, device: SimDevice, socket: Socket | PollSocket) -> None:
         if (
             key in self.told[device.name].got
             or device.socket is not socket
@@ -256,9 +257,9 @@ class Checkers(Watcher):
         if self.belonging(key[0]).sees(device.user, key[1]):
             raise Violation("P2", f"{device.name} was live when {key[0]}.{key[1]} was sent, and has not got it by {self.world.now:.3f}")
 
-    def undisturbed_since(self, device: SimDevice, socket: Socket) -> float:
+    def undisturbed_since(self, device: SimDevice, socket: Socket | PollSocket) -> float:
         """Since when neither the device nor its edge was out of reach."""
-        if not device.reachable or device.paused or socket.node.paused:
+        if not device.reachable or device.loses or device.paused or socket.node.paused:
             return self.world.now
         return max(device.well_since, socket.node.well_since)
 

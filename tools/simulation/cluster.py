@@ -8,12 +8,14 @@ import msgspec
 from homing import ids
 from msgspec import Struct
 
+from node.core.pigeonhole import Pigeonhole
 from node.core.rules import ALL, Rules
 from tools.simulation import settings, tables
 from tools.simulation.blocks import Blocks
 from tools.simulation.device import SimDevice
 from tools.simulation.directory import Database, SimDirectory
 from tools.simulation.node import SimNode
+from tools.simulation.polling import HOLES
 from tools.simulation.presence import Presences
 from tools.simulation.revocation import Revocations
 from tools.simulation.settings import CLIENT, CORE, MESH, STORAGE_CLIENT, TIGHT, WORKER
@@ -23,12 +25,12 @@ from tools.simulation.world import Network, Process, World
 
 tables.install()
 
-OWN_RULES = ("cluster-time", "resend", "durable")
+OWN_RULES = ("cluster-time", "resend", "durable", *HOLES)
 """Rules that belong to the simulator's parts; all others are switches of the node core."""
 RULES = (
     "fence", "log-row", "in-order", "dedup", "readdress", "attach-first", "said-law", "cluster-time", "resend", "in-hand", "durable",
     "mark-max", "stale-deliver", "blocks", "presence-silence", "presence-privacy", "watch-again", "reciprocal", "last-seen-durable",
-    "typing-members",
+    "typing-members", "asked-number", *HOLES,
 )  # fmt: skip
 
 
@@ -55,6 +57,8 @@ class Size(Struct, frozen=True):
     """Whether the nodes' bounds are so low that they are reached."""
     encoded: bool = False
     """Whether clients' frames are encoded."""
+    pollers: float = 0.0
+    """Share of the devices that poll."""
 
 
 class Cluster:
@@ -95,6 +99,8 @@ class Cluster:
             )
             for i in range(size.nodes + size.spare_nodes)
         ]
+        for node in self.nodes:
+            node.hole = HOLES.get(broken, Pigeonhole)
         self.users = [self._user(i) for i in range(size.users)]
         self.devices: list[SimDevice] = []
         numbers = count(1)
@@ -102,6 +108,7 @@ class Cluster:
             for k in range(world.random.choice(size.devices)):
                 device = SimDevice(world, f"{'abcdefgh'[i]}{k + 1}", user, self.nodes, CLIENT, size.encoded)
                 device.numbered_by(lambda: next(numbers))
+                device.polls = bool(size.pollers) and world.random.random() < size.pollers
                 self.devices.append(device)
         self.revocations = Revocations(self)
         self.blocks = Blocks(self)

@@ -13,6 +13,7 @@ from homing.limits import Limits
 from homing.questions import Question
 from homing.state import CoreState, Request
 
+from tools.simulation.polling import PollSocket
 from tools.simulation.socket import Socket
 from tools.simulation.world import Process, World
 
@@ -46,7 +47,11 @@ class SimDevice(Process):
         self.near: SimNode | None = None
         """The node that it tries first; None: any."""
         self.core: ClientCore
-        self.socket: Socket | None = None
+        self.socket: Socket | PollSocket | None = None
+        self.polls = False
+        """It is behind a network that blocks WebSockets."""
+        self.loses = 0.0
+        """The chance that an answer to one of its HTTP requests is lost."""
         self.shown = 0
         """How many entries were shown: what a screen has."""
         self._disk: bytes | None = None
@@ -94,6 +99,12 @@ class SimDevice(Process):
             if self.socket is not None:
                 self.socket.in_reach()
 
+    def lose_answers(self, share: float) -> None:
+        """From now on; while answers are lost it is out of reach, more or less."""
+        if self.loses and not share:
+            self.well_since = self.world.now
+        self.loses = share
+
     # ------------------------------------------------------------ what the user does
 
     def request(self, frame: Request) -> None:
@@ -115,19 +126,19 @@ class SimDevice(Process):
 
     # ------------------------------------------------------------ sockets
 
-    def on_socket_open(self, socket: Socket) -> None:
+    def on_socket_open(self, socket: Socket | PollSocket) -> None:
         if socket is self.socket:
             self._do(self.core.connected(self.clock(), "token"))
             self.settle()
 
-    def on_socket_closed(self, socket: Socket, code: int, reason: str) -> None:
+    def on_socket_closed(self, socket: Socket | PollSocket, code: int, reason: str) -> None:
         socket.at_device = False
         if socket is self.socket:
             self.socket = None
             self._do(self.core.disconnected(self.clock(), code, reason))
             self.settle()
 
-    def on_frame(self, socket: Socket, frame: p.ServerFrame) -> None:
+    def on_frame(self, socket: Socket | PollSocket, frame: p.ServerFrame) -> None:
         if socket is self.socket:
             self.watcher.on_frame(self, frame)
             self._do(self.core.frame(frame, self.clock()))
@@ -164,5 +175,8 @@ class SimDevice(Process):
         up = [node for node in self.nodes if node.up]
         random = self.world.random
         node = self.near if self.near is not None and self.near.up and random.random() < 0.7 else random.choice(up or list(self.nodes))
-        self.socket = Socket(self.world, self, node, self._new_number(), self.encoded)
+        if self.polls:
+            self.socket = PollSocket(self.world, self, node, self._new_number)
+        else:
+            self.socket = Socket(self.world, self, node, self._new_number(), self.encoded)
         self.socket.open()

@@ -151,6 +151,12 @@ class Nemesis:
         device.unplug()
         self.world.after(for_s, device.plug_in)
 
+    def lose_answers(self, device: SimDevice, share: float, for_s: float) -> None:
+        """A bad line, for who polls."""
+        self._note(f"{share:.0%} of the answers to {device.name} are lost for {for_s:.2f} s")
+        device.lose_answers(share)
+        self.world.after(for_s, lambda: device.lose_answers(0.0))
+
     def break_socket(self, device: SimDevice) -> None:
         if device.socket is not None:
             self._note(f"the socket of {device.name} breaks")
@@ -192,5 +198,6 @@ class Nemesis:
                 process.start()
         for device in [*cluster.devices, *(revoked.device for revoked in cluster.revocations.by_name.values())]:
             device.plug_in()
+            device.lose_answers(0.0)
             device.resume()
             device.start()

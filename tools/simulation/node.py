@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from homing import codes
 from homing import protocol as p
@@ -10,10 +11,12 @@ from homing import protocol as p
 from directory.client import DirectoryClient
 from directory.config import DirectoryConfig
 from directory.table import Member
+from node.core.asking import Asking
 from node.core.edge import Identity
 from node.core.effects import BlockDecided, CloseClient, Effect, EndNode, EntryToClients, PrivacyWanted, SentToClient, ToClient, ToClients
 from node.core.limits import CoreLimits
 from node.core.node import NodeCore
+from node.core.pigeonhole import Cursor, Pigeonhole
 from node.core.rules import Rules
 from node.core.views import entry_of
 from node.gateway import close_code
@@ -21,9 +24,13 @@ from router.limits import MeshLimits
 from storage.client import StorageClient
 from storage.config import ClientConfig
 from tools.simulation.member import MeshProcess, WallClockClient
+from tools.simulation.polling import Polled, PollEnd
 from tools.simulation.settings import HEARTBEAT_S, RESTART_S
 from tools.simulation.socket import Socket
 from tools.simulation.world import Network, World
+
+if TYPE_CHECKING:
+    from tools.simulation.device import SimDevice
 
 IDLE_S = 3 * HEARTBEAT_S
 """A socket on which nothing came for so long is closed, as the real edge does."""
@@ -52,7 +59,10 @@ class SimNode(MeshProcess):
         self.on_privacy: Callable[[SimNode, PrivacyWanted], None] | None = None
         """Reads what people show of themselves; None: everybody shows all."""
         self.core: NodeCore
-        self.sockets: dict[int, Socket] = {}
+        self.sockets: dict[int, Socket | PollEnd] = {}
+        self.polls: dict[str, PollEnd] = {}
+        """Device → its session here, of those that poll."""
+        self.hole: type[Pigeonhole] = Pigeonhole
         self._heard: dict[int, float] = {}
         self._sweep_at = 0.0
 
@@ -69,7 +79,7 @@ class SimNode(MeshProcess):
         storage = StorageClient(self.client_config)
         self.core = NodeCore(self.mesh, storage, directory, self.core_limits, self.config.lease_s, now, self.rules)
         self.core.live.privacies.open_to_all = self.on_privacy is None
-        self.sockets, self._heard = {}, {}
+        self.sockets, self.polls, self._heard = {}, {}, {}
         self.stopping = False
         self._sweep_at = now + HEARTBEAT_S
         for name, endpoint in self.config.endpoints().items():
@@ -172,6 +182,42 @@ class SimNode(MeshProcess):
             self.core.on_closed(socket.number, self.clock())
             self.settle()
 
+    def on_poll(self, device: SimDevice, cursor: Cursor | None, number: int, reply: Callable[[Polled], None]) -> None:
+        """``GET /v1/events``, as ``node/polls.py`` answers it."""
+        now = self.clock()
+        if self.stopping or not self.core.directory.joined:
+            return reply(codes.GOING_AWAY)
+        before = self.polls.get(device.name)
+        if before is not None and before.at_node and cursor is not None and before.hole.knows(cursor):
+            end = before
+            end.hole.accept(cursor)
+            if now - end.pinged_at >= HEARTBEAT_S:
+                end.pinged_at = now
+                self.core.on_client(end.number, p.Ping(), now)
+        else:
+            sync = cursor.sync if cursor is not None else 0
+            end = self.polls[device.name] = self.sockets[number] = PollEnd(self, device, number, sync)
+            who = Identity(device.user, device.name, device.name)
+            self.core.open(number, who, sync, {}, int(HEARTBEAT_S * 1_000), now)
+            if before is not None:
+                self.on_poll_gone(before, codes.SESSION_REPLACED.name)
+        self._heard[end.number] = now
+        end.wait(reply)
+        self.after_step(self)
+        self.settle()
+
+    def on_poll_gone(self, end: PollEnd, reason: str) -> None:
+        """This node ends the session of who polls."""
+        self._drop(end, 1006, reason)
+        self.core.on_closed(end.number, self.clock())
+        self.settle()
+
+    def on_ask(self, ask: Callable[[Asking], None]) -> None:
+        """What HTTP asks for."""
+        self.core.do(lambda: ask(self.core.asking), self.clock())
+        self.after_step(self)
+        self.settle()
+
     def _hello(self, socket: Socket, frame: p.Hello, now: float) -> None:
         if self.stopping or not self.core.directory.joined:
             socket.to_device(p.Reconnect(after_ms=50 + int(self.world.random.random() * 200), reason="this node takes no sessions now"))
@@ -193,9 +239,11 @@ class SimNode(MeshProcess):
         self.core.do(what, self.clock())
         self.settle()
 
-    def _drop(self, socket: Socket, code: int, reason: str) -> None:
+    def _drop(self, socket: Socket | PollEnd, code: int, reason: str) -> None:
         if self.sockets.pop(socket.number, None) is not None:
             socket.close_at_node(code, reason)
+            if self.polls.get(socket.device.name) is socket:
+                del self.polls[socket.device.name]
 
     def _sweep(self, now: float) -> None:
         """Sockets on which nothing came for long are cut."""
