@@ -70,6 +70,37 @@ def test_a_reconnect_does_not_blink_and_who_stays_away_is_told_with_a_time_that_
     assert told(rig) == [(BOB, "online", 0, (ALICE,))]
 
 
+def test_who_comes_for_a_moment_gets_a_linger_of_his_own() -> None:
+    rig = LiveRig()
+    rig.come(BOB)
+    asked(rig, ALICE)
+    told(rig)
+    for n in (1, 2):
+        rig.leave(BOB, n)
+        rig.wait(2)
+        rig.come(BOB, n + 1)
+        rig.wait(1)
+    rig.leave(BOB, 3)
+    rig.wait(4.8)
+    rig.store_all()
+    rig.wait(0.1)
+    assert told(rig) == []
+    rig.wait(0.2)
+    rig.store_all()
+    rig.wait(0.1)
+    assert [state for _, state, _, _ in told(rig)] == ["offline"]
+
+
+def test_a_row_that_is_due_soon_after_another_waits() -> None:
+    rig = LiveRig(CoreLimits(last_seen_first_s=1.0, last_seen_store_s=5.0))
+    rig.come(BOB)
+    rows = 0
+    for _ in range(50):
+        rig.wait(1)
+        rows += rig.store_all()
+    assert rows == 1
+
+
 def test_a_store_that_is_slow_holds_up_the_time_but_not_that_he_is_gone() -> None:
     rig = LiveRig()
     rig.come(BOB)
@@ -156,7 +187,9 @@ def test_a_new_home_says_of_nobody_that_he_is_offline_but_of_who_is_here() -> No
     asked(rig, ALICE)
     asked(rig, ALICE, of=CAROL)
     rig.come(CAROL)
-    rig.wait(29)
+    for _ in range(29):
+        rig.wait(1)
+        rig.answer_asks()
     assert told(rig) == [(CAROL, "online", 0, (ALICE,))]
     rig.wait(1.5)
     rig.answer_asks()
@@ -183,7 +216,9 @@ def test_a_node_that_is_being_stopped_says_nothing_of_who_is_leaving() -> None:
     told(rig)
     rig.moves.letting_go = True
     rig.leave(BOB)
-    rig.wait(10)
+    rig.wait(5.5)
+    rig.store_all()
+    rig.wait(5)
     assert told(rig) == []
 
 
