@@ -38,6 +38,7 @@ class StorageMetrics(Collector):
             "rows": ("Rows with an outcome STORED or FENCED", core.rows_written),
             "unknown": ("Rows answered UNKNOWN", service.unknown),
             "rounds": ("Commits", core.rounds),
+            "reads": ("Queries given to the store", core.reads),
             "refused": ("Writes and reads refused because a queue was full", core.refused),
             "rejected": ("Rows that no column can hold: a bug of their writer", self._rejected()),
             "bad_frames": ("Frames that were not understood", service.bad_frames + service.membership.bad_frames),

@@ -60,6 +60,7 @@ class WorkerCore:
         self.asks_under_way = 0
         """Asks taken and not answered yet; they count against the bound."""
         self.rounds = 0
+        self.reads = 0
         self.rows_written = 0
         """Rows whose outcome was STORED or FENCED."""
         self.refused = 0
@@ -137,6 +138,7 @@ class WorkerCore:
         """The next queries to answer, in the order in which they came."""
         taken = [self.asks.popleft() for _ in range(min(at_most, len(self.asks)))]
         self.asks_under_way += len(taken)
+        self.reads += len(taken)
         return taken
 
     def on_answered(self, count: int) -> None:

@@ -25,12 +25,12 @@ from tools.layout import Layout
 
 SCHEMA = "homing.bench/1"
 SCENARIOS = ("pair", "group", "idle")
-"""Those that have floors; ``presence`` is measured by itself."""
+"""Those that have floors; ``presence`` and ``resume`` are measured by themselves."""
 PAIRS, GROUP, IDLE = 200, 100, 10_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--scenario", choices=(*SCENARIOS, "all", "presence"), default="pair", help="who talks to whom (pair)")
+    parser.add_argument("--scenario", choices=(*SCENARIOS, "all", "presence", "resume"), default="pair", help="who talks to whom (pair)")
     speed = parser.add_mutually_exclusive_group()
     speed.add_argument("--rate", type=float, default=0.0, metavar="N", help="N messages a second (2000 for pairs, 50 for a group)")
     speed.add_argument("--saturate", action="store_true", help="as fast as it goes, one message in flight for each writer")
@@ -106,7 +106,7 @@ def show_presence(found: presence.PresenceFigures) -> None:
 
 def loads_of(scenario: str, args: argparse.Namespace) -> Sequence[float]:
     """The rates to run; 0 is as fast as it goes."""
-    if scenario == "idle" or args.saturate:
+    if scenario == "idle" or args.saturate or (scenario == "resume" and not args.rate):
         return (0.0,)
     if args.rate:
         return (args.rate,)
@@ -120,7 +120,7 @@ def one(scenario: str, rate: float, args: argparse.Namespace) -> Result:
     floors: dict[str, list[Figures]] = {}
     for _ in range(args.rounds):
         mine.append(on_cluster(scenario, rate, args))
-        for kind in () if args.no_floors else RELAYS:
+        for kind in () if args.no_floors or scenario not in SCENARIOS else RELAYS:
             floors.setdefault(kind, []).append(on_relay(kind, scenario, rate, args))
     median = sorted(mine, key=lambda f: f.cpu_us_per_message)[len(mine) // 2]
     middle = {kind: sorted(all_, key=lambda f: f.cpu_us_per_message)[len(all_) // 2] for kind, all_ in floors.items()}
@@ -138,7 +138,7 @@ def one(scenario: str, rate: float, args: argparse.Namespace) -> Result:
 
 def on_cluster(scenario: str, rate: float, args: argparse.Namespace) -> Figures:
     with ExitStack() as stack:
-        nodes = 2 if scenario == "pair" else 3
+        nodes = 2 if scenario in ("pair", "resume") else 3
         running = Running(Layout.at(args.data)) if args.data else stack.enter_context(own_cluster(nodes))
         plan = make_plan(scenario, rate, args)
         place(plan, running)
@@ -161,6 +161,9 @@ def make_plan(scenario: str, rate: float, args: argparse.Namespace) -> Plan:
         for person in people:
             person.to = [name for name in person.to if int(name[6:]) < count]
         return Plan(people, rate=rate, warm_s=args.warm, run_s=args.seconds)
+    if scenario == "resume":
+        people = [Person("", f"bench-{n}", to=[f"bench-{n ^ 1}"]) for n in range(2 * args.pairs)]
+        return Plan(people, rate=rate, warm_s=args.warm, run_s=args.seconds, resume=True)
     if scenario == "group":
         people = [Person("", f"bench-{n}", to=["bench"]) for n in range(args.members)]
         return Plan(people, group="bench", rate=rate, warm_s=args.warm, run_s=args.seconds)
@@ -205,8 +208,8 @@ def show(result: Result) -> None:
     columns = {"homing": result.homing, **result.floors}
     for name in columns:
         table.add_column(name if name == "homing" else f"bare {name}", justify="right")
-    for label, cell in result.homing.rows(idle=result.scenario == "idle"):
-        others = [dict(f.rows(idle=result.scenario == "idle")).get(label, "") for f in result.floors.values()]
+    for label, cell in result.homing.rows(result.scenario):
+        others = [dict(f.rows(result.scenario)).get(label, "") for f in result.floors.values()]
         table.add_row(label, cell, *others)
     if result.ratio:
         table.add_row("ratio to this floor", "", *(f"{result.ratio[kind]:.2f}" for kind in result.floors))

@@ -47,6 +47,7 @@ class Figures(Struct):
     mesh_frames_per_message: float
     rows_per_message: float
     commits_per_message: float
+    reads_per_message: float
     kib_per_connection: float
     messages: int
     copies: int
@@ -56,10 +57,21 @@ class Figures(Struct):
     def as_json(self) -> dict[str, object]:
         return msgspec.to_builtins(self)  # type: ignore[no-any-return]
 
-    def rows(self, idle: bool) -> list[tuple[str, str]]:
+    def rows(self, scenario: str) -> list[tuple[str, str]]:
         """The table's rows: label and cell."""
-        if idle:
+        if scenario == "idle":
             return [("connections' memory, KiB each", f"{self.kib_per_connection:.1f}")]
+        if scenario == "resume":
+            return [
+                ("resumes/s", f"{self.messages_per_s:,.0f}"),
+                ("CPU µs per resume, all servers", f"{self.cpu_us_per_message:.0f}"),
+                *((f"  {name}", f"{value:.0f}") for name, value in self.by_process.items()),
+                ("connect → synced ms, p50 / p99 / p99.9", _three(self.send_sent_ms)),
+                ("mesh frames per resume", f"{self.mesh_frames_per_message:.2f}"),
+                ("storage reads per resume", f"{self.reads_per_message:.3f}"),
+                ("rows per resume", f"{self.rows_per_message:.2f}"),
+                ("errors", ", ".join(f"{k} {v}" for k, v in self.errors.items()) or "none"),
+            ]
         rows = [
             ("messages/s", f"{self.messages_per_s:,.0f}"),
             ("CPU µs per message, all servers", f"{self.cpu_us_per_message:.0f}"),
@@ -121,7 +133,7 @@ def _split(plan: Plan) -> list[Plan]:
 
 
 def _start(plan: Plan) -> subprocess.Popen[str]:
-    command = [sys.executable, "-P", "-m", "tools.bench.load"]
+    command = [sys.executable, "-P", "-m", "tools.bench.resume" if plan.resume else "tools.bench.load"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
     process.stdin.write(msgspec.json.encode(plan).decode() + "\n")
@@ -178,6 +190,7 @@ def figures(run: Measured) -> Figures:
         mesh_frames_per_message=counted.get("homing_mesh_frames_sent_total", 0.0) / messages,
         rows_per_message=counted.get("homing_storage_rows_total", 0.0) / messages,
         commits_per_message=counted.get("homing_storage_rounds_total", 0.0) / messages,
+        reads_per_message=counted.get("homing_storage_reads_total", 0.0) / messages,
         kib_per_connection=grown / run.connections,
         messages=tally.messages,
         copies=tally.copies,

@@ -48,6 +48,8 @@ class Plan(Struct):
     """Messages a second of this process; 0: as fast as it goes, one in flight for each writer."""
     warm_s: float = 1.0
     run_s: float = 5.0
+    resume: bool = False
+    """Come and go instead of writing: see ``resume.py``; ``rate`` is in resumes a second, 0: one after the other."""
     idle: bool = False
     """Connect, stay, send nothing but pings."""
 
