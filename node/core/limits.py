@@ -69,7 +69,7 @@ class CoreLimits(Struct, frozen=True, forbid_unknown_fields=True):
     """Watchers of one user; more are told ``unknown``. His coming is one frame for each of them at worst."""
     watch_pairs_max: int = 400_000
     """Pairs of watcher and watched that a node keeps as home of the one, and as many as home of the other: some 150 MB in all at worst."""
-    presence_gather_s: float = 0.05
+    presence_gather_s: float = 0.2
     """What changes within this goes as one frame to each home."""
     presence_silence_s: float = 30.0
     """How long a slot's new home says of nobody that he is offline: his sessions have lost their home, and are on their way back."""

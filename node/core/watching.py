@@ -5,7 +5,8 @@ kept and goes to the sessions that want it. Questions that come within ``presenc
 
 Laws:
     * Of whom somebody shows nothing to, nothing is asked for him (reciprocal): his sessions are told ``unknown``.
-    * What was asked is kept until no session wants it; it is asked again when the watched has another home, or his home had lost him.
+    * What was asked is kept until no session wants it, and a linger longer; it is asked again when the watched has another home, or his
+      home had lost him.
     * Only the present home of the watched is believed, and a last_seen never goes back.
     * What a watched user's lost home said last is believed until his next one speaks.
 """
@@ -55,6 +56,9 @@ class Watching:
         self.privacies = privacies
         self.sessions: dict[SessionKey, tuple[str, tuple[str, ...]]] = {}
         """Session → its user, and whom it watches."""
+        self.fading: dict[str, SessionKey] = {}
+        """User → the session of his that ended last, a moment ago."""
+        self.faded: set[SessionKey] = set()
         self.watchers: dict[str, dict[str, None]] = {}
         """Watcher → whom his sessions watch together."""
         self.wanted: dict[str, Wanted] = {}
@@ -107,12 +111,26 @@ class Watching:
         return pair.view
 
     def on_detached(self, key: SessionKey) -> None:
-        if key in self.sessions:
+        """What the session wanted is kept for a linger: its device is mostly back by then, and wants the same."""
+        if key not in self.sessions:
+            return
+        user = self.sessions[key][0]
+        before = self.fading.pop(user, None)
+        if before is not None:
+            self._forget(before, frozenset())
+        self.fading[user] = key
+        self.faded.add(key)
+        self.node.at(self.node.now + self.node.limits.linger_s, lambda: self._fade(user, key))
+
+    def _fade(self, user: str, key: SessionKey) -> None:
+        if self.fading.get(user) == key:
+            del self.fading[user]
             self._forget(key, frozenset())
 
     def _forget(self, key: SessionKey, but: frozenset[str]) -> None:
         """The session wants nobody any more but these."""
         user, before = self.sessions.pop(key, ("", ()))
+        self.faded.discard(key)
         for other in before:
             if other in but or user not in self.wanted[other].watchers:
                 continue
@@ -150,6 +168,7 @@ class Watching:
         """Homes have changed: whose watched are at home elsewhere now, or were for a while, is asked there."""
         node = self.node
         for user in [user for user in self.watchers if node.owner_of(user) != node.me]:
+            self.fading.pop(user, None)
             for key in [key for key, (who, _) in self.sessions.items() if who == user]:
                 self._forget(key, frozenset())
         for other, w in self.wanted.items():
@@ -241,7 +260,8 @@ class Watching:
                     last_seen = max(last_seen, pair.view[1])
                 pair.view = view = (state, last_seen)
                 for key in pair.sessions:
-                    shown.setdefault(key, []).append((other, *view))
+                    if key not in self.faded:
+                        shown.setdefault(key, []).append((other, *view))
         self._show(shown)
 
     def _show(self, shown: dict[SessionKey, list[tuple[str, str, int]]]) -> None:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from homing import protocol as p
+from msgspec import structs
 
 from node.core.edge import Edge, Identity
 from node.core.effects import PrivacyWanted, ToClients
@@ -23,7 +24,7 @@ class LiveRig(Rig):
     """A node whose slots came long ago. Who is not named in ``homes`` is at home at OTHER."""
 
     def __init__(self, limits: CoreLimits | None = None, *, settings: bool = False) -> None:
-        super().__init__(limits)
+        super().__init__(structs.replace(limits or CoreLimits(), presence_gather_s=0.05))
         self.mailboxes: dict[str, Mailbox] = {}
         self.conversations: dict[str, Any] = {}
         self.members = frozenset({ME, OTHER})

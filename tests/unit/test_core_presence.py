@@ -337,12 +337,31 @@ def test_sessions_of_somebody_ask_once_and_hear_what_is_known() -> None:
     rig.watch(ALICE, BOB, DAVE)
     assert rig.frames(Watches) == [Watches(((ALICE, CAROL, 0), (ALICE, DAVE, ALL)))]
     rig.leave(ALICE, 1)
-    rig.wait(0.06)
+    rig.wait(5.2)
     assert rig.frames(Watches) == [Watches(((ALICE, DAVE, 0),))], "the other one watches Bob still"
     rig.leave(ALICE, 2)
-    rig.wait(0.06)
+    rig.wait(5.2)
     watching = rig.live.watching
     assert (watching.pairs, watching.wanted, watching.watchers, watching.sessions) == (0, {}, {}, {})
+
+
+def test_a_device_that_is_back_in_a_moment_costs_no_question_and_hears_at_once() -> None:
+    rig = LiveRig()
+    rig.come(ALICE, 1)
+    rig.watch(ALICE, BOB)
+    rig.live.watching.on_told(Told(((BOB, "offline", 9_000, (ALICE,)),)), OTHER)
+    rig.sent.clear()
+    for n in range(1, 5):
+        rig.leave(ALICE, n)
+        rig.wait(1)
+        rig.live.watching.on_told(Told(((BOB, "online", 0, (ALICE,)),)), OTHER)
+        assert rig.frames(PresenceOut) == [], "nobody is there to be told"
+        rig.come(ALICE, n + 1)
+        rig.watch(ALICE, BOB, number=n + 1)
+        assert rig.frames(PresenceOut) == [PresenceOut(((BOB, "online", 0),), (n + 1,))]
+    rig.wait(10)
+    assert rig.frames(Watches) == [] and rig.live.watching.pairs == 1
+    assert rig.live.watching.wanted[BOB].watchers[ALICE].sessions == [(OTHER, 5)] and not rig.live.watching.faded
 
 
 def test_who_hides_asks_nothing_and_sees_nothing() -> None:

@@ -35,6 +35,7 @@ CORE = CoreLimits(
     mailbox_idle_s=5.0,
     move_s=3.0,
     drain_s=2.0,
+    presence_gather_s=0.05,
     presence_silence_s=3.0,
     linger_s=1.0,
     last_seen_store_s=5.0,
