@@ -32,6 +32,8 @@ FIRST = 1 << 39
 """The numbers of polls as sessions begin here: above those of sockets, below those of requests (``node.core.asking``)."""
 LOOK_S = 1.0
 """So often it is looked whether those who wait are still there."""
+GONE_MAX = 100
+"""So many are let go in one turn of the loop."""
 LISTING_S = 0.25
 """So long the first answer of a session waits for the list to be complete."""
 _ERROR = b'{"op":"error"'
@@ -263,12 +265,11 @@ class Polls:
 
     def _look(self) -> None:
         """Lets go who has gone: no answer would tell it."""
-        self._look_timer = None
-        for poll in list(self.waiting.values()):
-            if poll.waiter is not None and not poll.waiter.done() and poll.is_gone():
-                poll.waiter.set_exception(ConnectionResetError("the client has gone"))
-        if self.waiting:
-            self._look_timer = self.clock.call_later(LOOK_S, self._look)
+        gone = [poll.waiter for poll in self.waiting.values() if poll.waiter is not None and not poll.waiter.done() and poll.is_gone()]
+        for waiter in gone[:GONE_MAX]:
+            waiter.set_exception(ConnectionResetError("the client has gone"))
+        again = LOOK_S if len(gone) <= GONE_MAX else LOOK_S / 20
+        self._look_timer = self.clock.call_later(again, self._look) if self.waiting else None
 
     def _expire(self, poll: Poll) -> None:
         poll.linger = None

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import pytest
 from aiohttp import ClientSession, web
-from aiohttp.test_utils import TestServer
 from homing import codes, ids
 from homing.rest import Problem
 from msgspec import Meta, Struct, structs
@@ -47,6 +46,7 @@ class Door:
         around = Surroundings(TokenChecker(folder, "cell-1"), lambda: self.now, lambda: NOW_MS, lambda: self.ready, self._is_revoked)
         self.rest = RestServer(self._routes(), around, self.limiters, frozenset({FRIEND}))
         self.calls: list[Call] = []
+        self.end_waits = asyncio.Event()
         self.url = ""
         self.http: ClientSession
 
@@ -63,6 +63,11 @@ class Door:
 
         async def refuse(call: Call) -> None:
             raise Refused(codes.OVERLOADED, "\ud800 no", retry_after_s=0.3)
+
+        async def wait(call: Call) -> None:
+            self.calls.append(call)
+            await self.end_waits.wait()
+            raise ConnectionResetError("the client has gone")
 
         async def forbid(call: Call) -> None:
             raise Refused(codes.NOT_A_MEMBER, "no")
@@ -82,6 +87,7 @@ class Door:
             route("try", "POST", "/v1/tries", body=Thing, limiter="sign_in", limited_by=by_name),
             route("fail", "GET", "/v1/fail", handle=fail),
             route("refuse", "GET", "/v1/refuse", handle=refuse),
+            route("wait", "GET", "/v1/wait", handle=wait),
             route("forbidden", "GET", "/v1/forbidden", handle=forbid),
         ]
 
@@ -106,12 +112,13 @@ class Door:
 async def door(tmp_path: Path) -> AsyncIterator[Door]:
     door, app = Door(tmp_path), web.Application()
     door.rest.add_to(app)
-    server = TestServer(app)
-    await server.start_server()
-    door.url = f"http://127.0.0.1:{server.port}"
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    door.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     async with ClientSession(auto_decompress=False) as door.http:
         yield door
-    await server.close()
+    await runner.cleanup()
 
 
 async def test_a_good_request_reaches_its_handler_with_everything_read(door: Door) -> None:
@@ -245,6 +252,21 @@ async def test_a_bug_is_a_problem_too_and_is_logged(door: Door, capsys: pytest.C
     assert (status, value["title"]) == (500, "unavailable")
     assert "a bug" not in str(value)
     assert "request_failed" in "".join(capsys.readouterr())
+
+
+async def test_a_client_that_has_gone_is_no_bug_and_logs_nothing(door: Door, capsys: pytest.CaptureFixture[str]) -> None:
+    waiting = asyncio.ensure_future(door.ask("GET", "/v1/wait"))
+    while not door.calls:
+        await asyncio.sleep(0.01)
+    assert not door.calls[0].is_gone()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    while not door.calls[0].is_gone():
+        await asyncio.sleep(0.01)
+    door.end_waits.set()
+    await asyncio.sleep(0.05)
+    assert "".join(capsys.readouterr()) == ""
+    assert door.rest.answers == {}
 
 
 async def test_what_a_handler_refuses_is_told_with_its_time(door: Door) -> None:
