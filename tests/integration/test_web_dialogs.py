@@ -115,7 +115,7 @@ def test_every_dialog_is_gone_through_without_a_mouse(shared_cluster: ClusterPro
         keys.press("Escape")
 
         keys.do("Menu")
-        for name in ("Profile", "Contacts", "Privacy", "Devices"):
+        for name in ("Profile", "Contacts", "Privacy", "Devices", "Password"):
             keys.dialog("You")
             keys.do(name)
             keys.dialog(name)
@@ -165,9 +165,15 @@ def dialogs(alice: Sitter, bob: Sitter, is_phone: bool) -> Iterator[str]:
     if is_phone:
         button("Back to the chats")
     button("Menu")
-    for name in ("Privacy", "Contacts", "Devices", "Profile"):
+    for name in ("Privacy", "Contacts", "Devices", "Profile", "Password"):
         button(name)
-        ready = {"Privacy": "Nobody", "Contacts": "Bob Tanaka", "Devices": "This device", "Profile": f"@{alice.handle}"}
+        ready = {
+            "Privacy": "Nobody",
+            "Contacts": "Bob Tanaka",
+            "Devices": "This device",
+            "Profile": f"@{alice.handle}",
+            "Password": "New password",
+        }
         expect(page.get_by_role("dialog").get_by_text(ready[name]).first).to_be_visible()
         yield name
         if name == "Contacts":

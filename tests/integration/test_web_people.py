@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Locator, expect
 
 from tests.integration.conftest import ClusterProcess
 from tests.integration.raw_homing import Device
-from tests.integration.web_rig import Sitter, browser
+from tests.integration.web_rig import PASSWORD, Sitter, browser
 
 __all__ = ["browser"]  # a fixture
 pytestmark = pytest.mark.timeout(300)
@@ -250,3 +250,25 @@ def test_devices_are_renamed_and_signed_out_from_another(shared_cluster: Cluster
         expect(phone.page.get_by_role("heading", name="Welcome back")).to_be_visible()
         assert phone.page.evaluate("Object.keys(localStorage)") == [], "nothing of the address book stays"
         expect(page.get_by_role("list", name="Devices")).not_to_contain_text("Old phone")
+
+
+def test_another_password_signs_the_other_devices_out(shared_cluster: ClusterProcess, browser: Browser) -> None:
+    with Sitter(browser, shared_cluster, 0, "Alice Moreau") as alice, Sitter(browser, shared_cluster, 1, "Alice Moreau") as phone:
+        alice.register()
+        phone.handle = alice.handle
+        phone.sign_in()
+        page = alice.page
+        page.get_by_role("button", name="Menu").click()
+        page.get_by_role("button", name="Password").click()
+        page.get_by_label("Present password").fill("not the one")
+        page.get_by_label("New password").fill("another horse")
+        page.get_by_role("button", name="Change password").click()
+        expect(page.get_by_role("alert")).to_contain_text("not the present password")
+        page.get_by_label("Present password").fill(PASSWORD)
+        page.get_by_role("button", name="Change password").click()
+        expect(page.get_by_role("dialog", name="You")).to_be_visible()
+        expect(phone.page.get_by_role("heading", name="Welcome back")).to_be_visible()
+        phone.page.get_by_label("Handle").fill(alice.handle)
+        phone.page.get_by_label("Password").fill("another horse")
+        phone.page.get_by_role("button", name="Sign in").click()
+        expect(phone.page.get_by_role("heading", name="Chats")).to_be_visible()

@@ -170,6 +170,12 @@ export class Accounts {
     return me;
   }
 
+  /** Sets another password; every other device is signed out unless they are kept. */
+  async changePassword(current: string, next: string, keepDevices: boolean): Promise<void> {
+    const body = { current, new: next, keep_devices: keepDevices };
+    await this.ask("PUT", "/v1/me/password", body);
+  }
+
   async privacy(): Promise<Privacy> {
     return (await this.ask("GET", "/v1/privacy")) as Privacy;
   }

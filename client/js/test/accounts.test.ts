@@ -59,9 +59,10 @@ test("devices, profile and privacy; a new name is that of the session too", asyn
   await accounts.changeMe({ name: "New" });
   await accounts.changePrivacy({ online: "nobody" });
   await accounts.removeContact("b");
+  await accounts.changePassword("old", "new", false);
   assert.equal(kept.session?.name, "New");
   assert.deepEqual(asked.map((a) => a.replace(" a1", "")), [
-    "GET /v1/devices", "PATCH /v1/devices/d", "DELETE /v1/devices/d", "PATCH /v1/me", "PATCH /v1/privacy", "DELETE /v1/contacts/b",
+    "GET /v1/devices", "PATCH /v1/devices/d", "DELETE /v1/devices/d", "PATCH /v1/me", "PATCH /v1/privacy", "DELETE /v1/contacts/b", "PUT /v1/me/password",
   ]);
 });
 

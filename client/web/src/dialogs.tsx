@@ -5,7 +5,7 @@ import { useLayoutEffect, useRef } from "preact/hooks";
 import { Contacts } from "./contacts";
 import { Devices } from "./devices";
 import { GroupDialog, NewGroup } from "./group";
-import { MenuDialog, PrivacyDialog, Profile } from "./menu";
+import { MenuDialog, Password, PrivacyDialog, Profile } from "./menu";
 import { useModel, type Dialog } from "./model";
 import { PersonDialog } from "./person";
 
@@ -29,6 +29,7 @@ export function Dialogs() {
     case "person": return <PersonDialog />;
     case "menu": return <MenuDialog />;
     case "profile": return <Profile />;
+    case "password": return <Password />;
     case "privacy": return <PrivacyDialog />;
     case "devices": return <Devices />;
     case "contacts": return <Contacts />;

@@ -5,7 +5,7 @@ import { ids, type MemberInfo } from "homing-client";
 import { useRef } from "preact/hooks";
 
 import { Close, Door, More, Pencil, Plus } from "./icons";
-import { Modal, NameForm, useActions, Wrong } from "./modal";
+import { focusAgain, focusFirst, Modal, NameForm, useActions, Wrong } from "./modal";
 import { useModel } from "./model";
 import { Picker, type Found } from "./picker";
 import { Face, presenceText } from "./status";
@@ -66,7 +66,7 @@ export function GroupDialog() {
   const id = (): string => ids.newId();
   const end = (from: string): void => {
     mode.value = "";
-    requestAnimationFrame(() => card.current?.querySelector<HTMLElement>(`[data-act="${from}"]`)?.focus());
+    focusAgain(card, from);
   };
   const rename = (to: string): void => void act("rename", () => perform({ op: "group_rename", id: id(), conversation, title: to })).then((ok) => ok && end("rename"));
   const leave = (): void => void act("leave", () => perform({ op: "group_leave", id: id(), conversation })).then((ok) => ok && (dialog.value = null));
@@ -91,7 +91,7 @@ export function GroupDialog() {
         {mode.value === "leave" ? (
           <div class="sure" role="group" aria-label="Leave the group?">
             <p>You get no more messages of this group. What was said until now stays here.</p>
-            <button class="danger" ref={(button) => button?.focus()} disabled={busy.value === "leave"} onClick={leave}>Leave</button> <button class="plain" onClick={() => end("leave")}>Stay</button>
+            <button class="danger" ref={focusFirst} disabled={busy.value === "leave"} onClick={leave}>Leave</button> <button class="plain" onClick={() => end("leave")}>Stay</button>
           </div>
         ) : <button class="choice danger-choice" data-act="leave" onClick={() => (mode.value = "leave")}><Door /><span>Leave the group …</span></button>}
       </div>

@@ -26,6 +26,7 @@ export const Next = () => <Icon size={18}><path d="M9.500 5.500l6.500 6.500-6.50
 export const PersonIcon = () => <Icon><circle cx="12" cy="8" r="3.700" /><path d="M4.800 20c.7-4 3.300-6 7.200-6s6.500 2 7.200 6" /></Icon>;
 export const Book = () => <Icon><path d="M6 3.800h11.500a1.500 1.500 0 0 1 1.500 1.500v15H7a2 2 0 0 1-2-2V5a1.200 1.200 0 0 1 1-1.200z" /><circle cx="12" cy="9.500" r="2" /><path d="M8.700 15.300c.5-1.700 1.600-2.500 3.300-2.500s2.800.8 3.300 2.500" /></Icon>;
 export const Shield = () => <Icon><path d="M12 3.500l7.500 2.700v5.300c0 4.500-3 7.600-7.500 9-4.500-1.400-7.500-4.500-7.500-9V6.200z" /><path d="M9 11.800l2.200 2.200 4-4.300" /></Icon>;
+export const Key = () => <Icon><circle cx="8" cy="15.500" r="4" /><path d="M11 12.500l8.500-8.500M16 7.500l3 3" /></Icon>;
 export const Laptop = () => <Icon><rect x="5" y="5" width="14" height="10" rx="1.500" /><path d="M2.500 18.500h19" /></Icon>;
 export const Door = () => <Icon><path d="M13.500 4H6.500a1.500 1.500 0 0 0-1.500 1.500v13A1.500 1.500 0 0 0 6.500 20h7" /><path d="M10.500 12h10M17 8.500l3.500 3.500-3.500 3.500" /></Icon>;
 export const Plus = () => <Icon><path d="M12 5v14M5 12h14" /></Icon>;

@@ -3,27 +3,28 @@
 import { useSignal } from "@preact/signals";
 import { ids, type Audience, type Privacy } from "homing-client";
 import type { ComponentChildren } from "preact";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 
-import { Book, Door, Laptop, Next, PersonIcon, Shield } from "./icons";
-import { Modal, useActions, Wrong } from "./modal";
+import { Book, Door, Key, Laptop, Next, PersonIcon, Shield } from "./icons";
+import { focusAgain, focusFirst, Modal, useActions, Wrong } from "./modal";
 import { useModel, type Dialog } from "./model";
 import { Avatar } from "./text";
 import { setTheme, theme, type Theme } from "./theme";
 
 const THEMES: [Theme, string][] = [["auto", "As the system"], ["light", "Light"], ["dark", "Dark"]];
 const PAGES: [Dialog, string, () => ComponentChildren][] = [
-  ["profile", "Profile", PersonIcon], ["contacts", "Contacts", Book], ["privacy", "Privacy", Shield], ["devices", "Devices", Laptop],
+  ["profile", "Profile", PersonIcon], ["contacts", "Contacts", Book], ["privacy", "Privacy", Shield], ["devices", "Devices", Laptop], ["password", "Password", Key],
 ];
 
 export function MenuDialog() {
   const { session, show, signOut, space, theClient } = useModel();
   const me = session.value!;
   const sure = useSignal(false);
+  const card = useRef<HTMLDivElement>(null);
   const waiting = theClient().core.outbox.size;
   return (
     <Modal title="You">
-      <div class="dialog-body">
+      <div class="dialog-body" ref={card}>
         <div class="me"><Avatar id={me.user} title={me.name || me.handle} /><div class="me-text"><b dir="auto">{me.name || me.handle}</b><span class="quiet" dir="auto">@{me.handle}</span></div></div>
         <div class="choices">
           {PAGES.map(([page, text, Icon]) => <button key={page} class="choice" onClick={() => show(page)}><Icon /><span>{text}</span><Next /></button>)}
@@ -32,9 +33,9 @@ export function MenuDialog() {
         {sure.value ? (
           <div class="sure" role="group" aria-label="Sign out?">
             <p>{waiting ? `${waiting} messages are not sent yet and would be lost. ` : ""}This browser forgets your chats; the cluster keeps them.</p>
-            <button class="danger" ref={(button) => button?.focus()} onClick={() => void signOut()}>Sign out</button> <button class="plain" onClick={() => (sure.value = false)}>Stay</button>
+            <button class="danger" ref={focusFirst} onClick={() => void signOut()}>Sign out</button> <button class="plain" onClick={() => { sure.value = false; focusAgain(card, "out"); }}>Stay</button>
           </div>
-        ) : <button class="choice danger-choice" onClick={() => (sure.value = true)}><Door /><span>Sign out …</span></button>}
+        ) : <button class="choice danger-choice" data-act="out" onClick={() => (sure.value = true)}><Door /><span>Sign out …</span></button>}
       </div>
     </Modal>
   );
@@ -74,6 +75,32 @@ export function Profile() {
         <label><span>About <em>a line or two</em></span><textarea rows={3} value={about.value ?? ""} disabled={about.value === null} maxLength={ABOUT_MAX} dir="auto" onInput={(event) => (about.value = event.currentTarget.value)} /></label>
         <Wrong text={problem.value} />
         <button class="primary" disabled={!name.value.trim() || about.value === null || busy.value === "save"}>Save</button>
+      </form>
+    </Modal>
+  );
+}
+
+const KEPT: ["out" | "kept", string][] = [["out", "Sign out"], ["kept", "Stay signed in"]];
+
+export function Password() {
+  const { accounts, back, space } = useModel();
+  const { act, busy, problem } = useActions();
+  const current = useSignal("");
+  const next = useSignal("");
+  const others = useSignal<"out" | "kept">("out");
+  const save = async (): Promise<void> => {
+    await accounts.changePassword(current.value, next.value, others.value === "kept");
+    back();
+  };
+  return (
+    <Modal title="Password">
+      <form class="group-form" onSubmit={(event) => { event.preventDefault(); void act("save", save); }}>
+        <input class="hidden" name="username" autocomplete="username" value={accounts.session?.handle ?? ""} readOnly tabIndex={-1} aria-hidden="true" />
+        <label><span>Present password</span><input type="password" required maxLength={256} autocomplete="current-password" value={current.value} onInput={(event) => (current.value = event.currentTarget.value)} /></label>
+        <label><span>New password <em>at least 8 characters</em></span><input type="password" required minLength={8} maxLength={256} autocomplete="new-password" value={next.value} onInput={(event) => (next.value = event.currentTarget.value)} /></label>
+        <Choice legend="My other devices" name={space.idOf("others")} options={KEPT} value={others.value} choose={(value) => (others.value = value)} />
+        <Wrong text={problem.value} />
+        <button class="primary" disabled={!current.value || next.value.length < 8 || busy.value === "save"}>Change password</button>
       </form>
     </Modal>
   );

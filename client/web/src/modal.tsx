@@ -63,8 +63,19 @@ export function useActions() {
 
 function said(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
+  if (error instanceof Problem && error.code === 1013) return "That is not the present password.";
   const sentence = text.charAt(0).toUpperCase() + text.slice(1);
   return error instanceof Problem && error.code === 2003 ? `Too many tries. Please wait ${Math.ceil((error.retryAfterMs ?? 1000) / 1000)} seconds.` : sentence.replace(/[^.!?]$/, "$&.");
+}
+
+/** For `ref`: what appears by a key takes the focus, once. */
+export function focusFirst(element: HTMLElement | null): void {
+  element?.focus();
+}
+
+/** The button that began something has come back: so does the focus, as soon as it is there. */
+export function focusAgain(within: { current: HTMLElement | null }, act: string): void {
+  queueMicrotask(() => within.current?.querySelector<HTMLElement>(`[data-act="${act}"]`)?.focus());
 }
 
 export function Wrong({ text }: { text: string }) {
@@ -108,11 +119,10 @@ interface EditRowProps {
 export function EditRow({ what, name, nameMax, rename, remove, removeText, sure, children }: EditRowProps) {
   const mode = useSignal<"" | "rename" | "remove">("");
   const row = useRef<HTMLLIElement>(null);
-  // The button that began this comes back: so does the focus.
   const end = (): void => {
     const from = mode.value;
     mode.value = "";
-    requestAnimationFrame(() => row.current?.querySelector<HTMLElement>(`[data-act="${from}"]`)?.focus());
+    focusAgain(row, from);
   };
   if (mode.value === "rename") {
     return <li ref={row} class="edit-row"><NameForm label={`Name of ${what}`} value={name} max={nameMax} cancel={end} save={(to) => void rename(to).then((ok) => ok && end())} /></li>;
@@ -123,7 +133,7 @@ export function EditRow({ what, name, nameMax, rename, remove, removeText, sure,
       {mode.value === "remove" ? (
         <span class="row-sure" role="group" aria-label={sure} onKeyDown={(event) => { if (event.key === "Escape") { event.preventDefault(); event.stopPropagation(); end(); } }}>
           <span class="quiet">{sure}</span>
-          <button class="danger" ref={(button) => button?.focus()} onClick={() => void remove!().then((ok) => ok || end())}>{removeText}</button>
+          <button class="danger" ref={focusFirst} onClick={() => void remove!().then((ok) => ok || end())}>{removeText}</button>
           <button class="plain" onClick={end}>Keep</button>
         </span>
       ) : (

@@ -16,7 +16,7 @@ import type { Space } from "./session";
 import { Timeline } from "./timeline";
 
 export type Place = { conversation: string; peer: string } | null;
-export type Dialog = "group" | "menu" | "members" | "person" | "profile" | "contacts" | "privacy" | "devices" | null;
+export type Dialog = "group" | "menu" | "members" | "person" | "profile" | "contacts" | "privacy" | "devices" | "password" | null;
 /** Peers of the list who are watched: as many as somebody may scroll through without waiting, less than the protocol's 256. */
 const WATCHED_PEERS_MAX = 150;
 const WATCH_MAX = 256;
@@ -219,7 +219,7 @@ export class Model {
           const revoked = event.code === codes.DEVICE_REVOKED;
           void this.signOut("This device was signed out. Please sign in again.", revoked);
         } else if (event.state === "closed" && event.code === codes.DEVICE_REVOKED) void this.signOut("This device was signed out.");
-        if (event.state === "live") void this.people.load().catch(() => undefined); // what was known stays
+        if (event.state === "live") this.people.loadOnce();
         return;
       }
       case "Named":

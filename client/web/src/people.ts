@@ -29,6 +29,8 @@ export class People {
   /** Rises when somebody came, left, or began or ended to type. */
   readonly revision = signal(0);
 
+  private isLoaded = false;
+
   constructor(private readonly client: () => Client | null, private readonly accounts: Accounts) {}
 
   presenceOf(user: string): Readonly<Known> {
@@ -62,7 +64,13 @@ export class People {
 
   async load(): Promise<void> {
     const list = await this.accounts.contacts();
+    this.isLoaded = true;
     this.know(new Map(list.map((c) => [c.user, c.name])));
+  }
+
+  /** Once a page: a node that comes back must not be asked by all its clients at once. */
+  loadOnce(): void {
+    if (!this.isLoaded) void this.load().catch(() => undefined); // what was known stays
   }
 
   async addContact(user: string, name: string): Promise<void> {
@@ -88,6 +96,7 @@ export class People {
   /** Somebody signed out: nothing of his stays. `user`: who it was. */
   forget(user: string): void {
     localStorage.removeItem(`homing.contacts.${user}`);
+    this.isLoaded = false;
     batch(() => {
       this.contacts.value = new Map();
       this.persons.value = new Map();

@@ -5,7 +5,7 @@ import { ids } from "homing-client";
 import { useEffect, useRef } from "preact/hooks";
 
 import { Book, Forbid, Pencil, Speech, Trash } from "./icons";
-import { Modal, NameForm, useActions, Wrong } from "./modal";
+import { focusAgain, focusFirst, Modal, NameForm, useActions, Wrong } from "./modal";
 import { useModel } from "./model";
 import { Face, presenceText } from "./status";
 
@@ -26,7 +26,7 @@ export function PersonDialog() {
   const status = presenceText(model, user);
   const end = (from: string): void => {
     mode.value = "";
-    requestAnimationFrame(() => card.current?.querySelector<HTMLElement>(`[data-act="${from}"]`)?.focus());
+    focusAgain(card, from);
   };
   const keep = (to: string): void => void act("name", () => people.addContact(user, to)).then((ok) => ok && end("name"));
   const drop = (): void => void act("drop", () => people.removeContact(user)).then(() => end("name"));
@@ -50,7 +50,7 @@ export function PersonDialog() {
           {mode.value === "block" ? (
             <div class="sure" role="group" aria-label={`Block ${name}?`}>
               <p>Neither of you can write to the other until you unblock. It stays visible in the chat, for both of you.</p>
-              <button class="danger" ref={(button) => button?.focus()} disabled={busy.value === "block"} onClick={() => turn("block")}>Block</button> <button class="plain" onClick={() => end("block")}>Cancel</button>
+              <button class="danger" ref={focusFirst} disabled={busy.value === "block"} onClick={() => turn("block")}>Block</button> <button class="plain" onClick={() => end("block")}>Cancel</button>
             </div>
           ) : (
             <button class="choice danger-choice" data-act="block" disabled={busy.value === "block"} onClick={() => (isBlocked ? turn("unblock") : (mode.value = "block"))}><Forbid /><span>{isBlocked ? "Unblock" : "Block …"}</span></button>
