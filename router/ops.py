@@ -20,6 +20,8 @@ from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from router.malformed import SERVER_LOG
+
 PATHS = ("/healthz", "/readyz", "/metrics")
 JSON_TYPE = "application/json; charset=utf-8"
 
@@ -44,7 +46,7 @@ class _Identity(Collector):
 
 
 def process_registry(process: str, role: str, incarnation: Callable[[], str] = lambda: "") -> CollectorRegistry:
-    """A registry that already holds the identity, memory, CPU and garbage-collection figures of this process.
+    """A registry that already holds the identity, memory, CPU and garbage-collection figures of this process, and its malformed requests.
 
     Args:
         process: its name, ``node-1``.
@@ -56,6 +58,7 @@ def process_registry(process: str, role: str, incarnation: Callable[[], str] = l
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
+    registry.register(SERVER_LOG)
     return registry
 
 
@@ -109,7 +112,7 @@ class OpsServer:
 
     def __init__(self, app: web.Application, host: str, port: int) -> None:
         self.host, self.port = host, port
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(app, access_log=None, logger=SERVER_LOG, handle_signals=False, shutdown_timeout=1.0)
 
     async def start(self) -> None:
         """Binds and serves.

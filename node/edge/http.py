@@ -14,6 +14,7 @@ from aiohttp.abc import AbstractStreamWriter
 
 from node.edge.upgrade import WS_PATH, Accepted, Head, Refused, negotiate
 from node.edge.websocket import EdgeLimits
+from router.malformed import SERVER_LOG
 
 
 class Upgrader(Protocol):
@@ -32,7 +33,7 @@ class HttpSide:
         self._upgrader = upgrader
         app.router.add_route("*", WS_PATH, self._late_upgrade)
         # A request that outlives its client may be in the middle of a write: it is not cancelled, which is the default.
-        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=upgrader.limits.http_idle_s)
+        self._runner = web.AppRunner(app, access_log=None, logger=SERVER_LOG, keepalive_timeout=upgrader.limits.http_idle_s)
 
     async def start(self) -> None:
         await self._runner.setup()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import aiohttp
 import pytest
+from aiohttp import web
 from prometheus_client import Counter
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -54,3 +56,32 @@ async def test_the_server_answers_over_http_and_says_when_its_port_is_taken() ->
             await second.start()
     finally:
         await server.stop()
+
+
+async def test_a_request_that_is_no_http_is_counted_and_a_handlers_error_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(_: web.Request) -> web.Response:
+        raise ZeroDivisionError
+
+    registry = process_registry("storage-1", "storage")
+    app = ops_app(registry, lambda: None)
+    app.router.add_get("/broken", broken)
+    server = OpsServer(app, "127.0.0.1", 0)
+    await server.start()
+    before = registry.get_sample_value("homing_http_malformed_total") or 0.0
+    try:
+        for line in (
+            b"GET /healthz HTTP/1.1\r\nHost x\r\n\r\n",
+            b"GET / HTTP/1.1\r\nA: b\0c\r\n\r\n",
+            b"GET /broken HTTP/1.1\r\nHost: x\r\n\r\n",
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(line)
+            status = (await reader.readline()).split()[1]
+            assert status == (b"500" if b"broken" in line else b"400")
+            writer.close()
+            await writer.wait_closed()
+    finally:
+        await server.stop()
+    assert registry.get_sample_value("homing_http_malformed_total") == before + 2
+    (record,) = caplog.records
+    assert record.exc_info is not None and record.exc_info[0] is ZeroDivisionError
