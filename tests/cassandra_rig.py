@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -107,3 +108,4 @@ def server(data: Path, nodes: int = 1, *options: str) -> Iterator[CassandraServe
     finally:
         made.stop()
     assert made.services("status")["pids"] == {}, "a Cassandra was left behind"
+    shutil.rmtree(data / "services")  # a hundred megabytes a node, which pytest would keep

@@ -8,12 +8,12 @@ write that is synced before it is acknowledged (`commitlog_sync`). The rest, tim
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cassandra import InvalidRequest
 
 from storage.cassandra import schema
-from storage.cassandra.connection import Connection
+from storage.cassandra.connection import Connection, StoreUnreachable
 from storage.config import CassandraConfig
 
 VERSION_MIN = (5, 0)
@@ -92,11 +92,9 @@ def look(connection: Connection) -> Facts:
     keyspace = connection.config.keyspace
     found = connection.query(f"SELECT replication, durable_writes FROM system_schema.keyspaces WHERE keyspace_name = '{keyspace}'")
     repairs = connection.query(f"SELECT table_name, read_repair FROM system_schema.tables WHERE keyspace_name = '{keyspace}'")
-    servers = []
-    for host in connection.cluster.metadata.all_hosts():
-        if host.is_up:
-            values = connection.query("SELECT value FROM system_views.settings WHERE name = 'commitlog_sync'", host)
-            servers.append(Server(host.address, host.release_version or "0", values[0][0] if values else "unknown"))
+    servers = [server for host in connection.cluster.metadata.all_hosts() if (server := _ask_server(connection, host))]
+    if not servers:
+        raise StoreUnreachable("no node tells its settings")
     return Facts(
         bool(found),
         dict(found[0][0]) if found else {},
@@ -105,6 +103,15 @@ def look(connection: Connection) -> Facts:
         version(connection) if found else 0,
         servers,
     )
+
+
+def _ask_server(connection: Connection, host: Any) -> Server | None:
+    """None: it is down, and looked at by whoever starts when it is up."""
+    try:
+        values = connection.query("SELECT value FROM system_views.settings WHERE name = 'commitlog_sync'", host)
+    except StoreUnreachable:
+        return None
+    return Server(host.address, host.release_version or "0", values[0][0] if values else "unknown")
 
 
 def version(connection: Connection) -> int:

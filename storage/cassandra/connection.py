@@ -30,6 +30,8 @@ from storage.config import CassandraConfig
 CONNECT_TIMEOUT_S = 5.0
 QUERY_TIMEOUT_S = 30.0
 """A table is made once all nodes agree on it: seconds, where they are busy."""
+HEARTBEAT_S = 4.0
+"""On a connection on which nothing comes in: a server that hangs is left after twice this, and till then its share of requests is lost."""
 RECONNECT_S = 0.5
 """Between two tries to reach a node that is down: back within a second, at hardly any cost."""
 BURST_SLACK_S = 2.0
@@ -85,6 +87,8 @@ class Connection:
             execution_profiles={EXEC_PROFILE_DEFAULT: profile},
             reconnection_policy=ConstantReconnectionPolicy(RECONNECT_S, max_attempts=None),
             sockopts=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+            idle_heartbeat_interval=HEARTBEAT_S,
+            idle_heartbeat_timeout=HEARTBEAT_S,
             connect_timeout=CONNECT_TIMEOUT_S,
             control_connection_timeout=CONNECT_TIMEOUT_S,
         )

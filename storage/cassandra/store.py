@@ -12,7 +12,7 @@ Laws:
 from __future__ import annotations
 
 import struct
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
@@ -124,9 +124,9 @@ class CassandraStore:
     def _send(self, requests: list[Request], stored: list[bool]) -> None:
         """Writes all requests; marks the rows of which a part was not acknowledged."""
         bound: list[tuple[Request, Any]] = []
-        waiting = list(requests)
+        waiting = deque(requests)
         while waiting:
-            request = waiting.pop()
+            request = waiting.popleft()
             try:
                 bound.append((request, self._connection.bind(request)))
             except _BAD_VALUE:  # one value of it: it is found by binding each row alone
@@ -143,7 +143,7 @@ class CassandraStore:
         if again:
             self._send(again, stored)
 
-    def _take_apart(self, request: Request, stored: list[bool], into: list[Request]) -> None:
+    def _take_apart(self, request: Request, stored: list[bool], into: list[Request] | deque[Request]) -> None:
         """Of a request that cannot be made: one for each of its statements, or, if it has but one, the end of its row."""
         if len(request.statements) > 1:
             into.extend(Request([row], [statement]) for row, statement in zip(request.rows, request.statements, strict=True))
@@ -181,7 +181,7 @@ class CassandraStore:
     def read(self, query: Query) -> Answer:
         try:
             return self._answer(query)
-        except ENGINE_ERRORS as error:
+        except (*ENGINE_ERRORS, *_BAD_VALUE) as error:
             return ReadFailed(describe(error))
 
     def _answer(self, query: Query) -> Answer:

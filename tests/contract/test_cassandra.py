@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
+from cassandra import OperationTimedOut, WriteTimeout
 from homing import ids
 from hypothesis import HealthCheck, given, settings
 
@@ -17,21 +18,25 @@ from storage.memory import MemoryStore
 from storage.store import (
     BUCKET_ENTRIES,
     CellRow,
+    EntriesRead,
     EntryRow,
+    IndexLoaded,
     IndexRow,
     LoadIndex,
     LoadLog,
+    LoadUser,
     LogLoaded,
     LogRow,
     Outcome,
     ReadEntries,
     ReadFailed,
     Row,
+    UserLoaded,
     UserRow,
     Write,
 )
 from tests.cassandra_rig import CassandraServer, Scratch, connection
-from tests.contract.test_store import ALICE, CONV, A, B, _ordered, entry, put, queries, rounds_
+from tests.contract.test_store import ALICE, BOB, CONV, A, B, _ordered, entry, put, queries, rounds_
 
 STORED, UNKNOWN = Outcome.STORED, Outcome.UNKNOWN
 
@@ -104,7 +109,8 @@ def test_a_row_that_no_server_takes_or_no_column_holds_harms_no_other_of_its_rou
 
 
 def test_a_query_that_no_server_takes_is_a_failed_read(store: CassandraStore) -> None:
-    assert isinstance(store.read(LoadIndex("x" * 70_000)), ReadFailed)
+    for query in (LoadIndex("x" * 70_000), LoadLog("x" * 70_000), LoadLog("\ud800"), ReadEntries("x" * 70_000, 1, 2)):
+        assert isinstance(store.read(query), ReadFailed)
 
 
 def test_the_rows_of_a_burst_in_one_conversation_are_one_request(store: CassandraStore) -> None:
@@ -141,6 +147,38 @@ def test_no_read_walks_tombstones_whatever_was_written_before(store: CassandraSt
     tombstones = {table: most for table, count, most in found if table in schema.TABLES and count}
     assert tombstones.keys() >= {"log_entries", "logs", "sync_index", "cell"}, "the server counted no reads"
     assert set(tombstones.values()) <= {0, 1}, tombstones  # the server's lowest step holds 0 and 1
+
+
+@pytest.mark.parametrize("is_applied", [True, False])
+def test_a_write_that_timed_out_is_unknown_whether_it_was_applied_or_not_and_is_written_again(
+    is_applied: bool, store: CassandraStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = store._connection.burst
+
+    def times_out(statements: Sequence[object]) -> list[BaseException | None]:
+        assert len(statements) == 3, "a request for each partition"
+        ends = send(statements if is_applied else statements[2:])
+        return [WriteTimeout("too late", write_type=0), OperationTimedOut(), ends[-1]]
+
+    index_row, user_row = IndexRow(ALICE, CONV, 1), UserRow(BOB, 5)
+    rows: list[Row] = [entry(1), index_row, user_row]
+    monkeypatch.setattr(store._connection, "burst", times_out)
+    assert put(store, *rows) == [UNKNOWN, UNKNOWN, STORED]
+    monkeypatch.undo()
+    assert not store.failure, "the cell row could be read"
+    assert put(store, *rows) == [STORED] * 3
+    found = store.read(ReadEntries(CONV, 0, 9)), store.read(LoadIndex(ALICE)), store.read(LoadUser(BOB))
+    assert found == (EntriesRead([entry(1)], False), IndexLoaded([index_row], None), UserLoaded(user_row))
+
+
+def test_a_bucket_that_could_not_be_noted_makes_its_entry_unknown(store: CassandraStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    send = store._connection.burst
+    monkeypatch.setattr(store._connection, "burst", lambda statements: [*send(statements[:1]), WriteTimeout("too late", write_type=0)])
+    assert put(store, entry(BUCKET_ENTRIES)) == [UNKNOWN]
+    monkeypatch.undo()
+    before = store.requests
+    assert put(store, entry(BUCKET_ENTRIES)) == [STORED] and store.requests - before == 2, "it is noted after all"
+    assert put(store, entry(BUCKET_ENTRIES + 1)) == [STORED] and store.requests - before == 3, "and once is enough"
 
 
 def test_without_a_server_rows_are_unknown_and_the_store_has_failed(store: CassandraStore) -> None:

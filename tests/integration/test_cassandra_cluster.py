@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from tests.integration.test_replay_cluster import CHATS, RUN_TIMEOUT_S, _wait_fo
 from tools.layout import Layout
 
 NODES = 2
+pytestmark = pytest.mark.timeout(300)  # real servers that start, on a machine that may be busy
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterProcess
         left = made.clean_up()
         CassandraServer(data).stop()
     assert left == {}, f"processes were left behind: {left}"
+    shutil.rmtree(data / "services")
 
 
 def test_a_chat_over_cassandra_is_the_file_on_every_device(cluster: ClusterProcess) -> None:

@@ -16,6 +16,8 @@ import pytest
 
 from tests.cassandra_rig import CassandraServer, server
 
+pytestmark = pytest.mark.timeout(300)  # real servers that start, on a machine that may be busy
+
 
 @pytest.fixture(scope="module")
 def cassandra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CassandraServer]:
