@@ -213,6 +213,23 @@ def test_who_polls_sees_and_says_who_is_here_and_who_writes(shared_cluster: Clus
     poller.request("GET", "/v1/events?watch=x").refuses(400, codes.INVALID, "watch")
 
 
+def test_who_polls_is_online_between_polls_and_whatever_node_he_asks(shared_cluster: ClusterProcess) -> None:
+    alice, bob = fresh("alice"), fresh("bob")
+    poller = Poller(shared_cluster, alice, node=0)
+    poller.poll()
+    with Device(shared_cluster, 1, bob) as device:
+        device.put({"op": "watch", "users": [ids.user_id(alice)]})
+        device.expect("presence", people=[{"user": ids.user_id(alice), "state": "online"}])
+        for number in range(9):
+            poller.node = number // 2 % 3
+            poller.poll(1 if number % 2 else 0)
+            time.sleep(0.3)
+        poller.anywhere("POST", "/v1/messages", {"id": "m1", "to": ids.user_id(bob), "body": "still here"})
+        device.hears("still here")
+        told = [person["state"] for frame in device.received if frame["op"] == "presence" for person in frame["people"]]
+        assert set(told) <= {"online"}, told
+
+
 def test_a_poll_that_the_client_cuts_is_let_go(shared_cluster: ClusterProcess) -> None:
     poller = Poller(shared_cluster, fresh("alice"), node=1)
     poller.poll()
