@@ -105,9 +105,10 @@ class Door:
         self._warm_up: asyncio.Task[None] | None = None
 
     async def end_renewals(self, user: str, device: str) -> None:
-        """An operator revokes a device: if it signed in here, its refresh token ends too. Raises Refused: the database does not do it."""
+        """An operator revokes a device: REST refuses it, and if it signed in here, its refresh token ends too. Raises Refused: the database
+        does not do it."""
         now_ms = self._clocks.time_ms()
-        await self.accounts.database.call(lambda rows: rows.revoke_device(user, device, now_ms))
+        await self.accounts.database.call(lambda rows: rows.revoke_any_device(user, device, now_ms))
         self.revoked.forget(user, device)
 
     def add_to(self, app: web.Application, registry: CollectorRegistry) -> None:

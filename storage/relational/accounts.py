@@ -19,7 +19,7 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from storage.relational.engine import READS_ONLY, make_engine, migrate
-from storage.relational.models import HEAD, VERSION_TABLE, Block, Contact, Device, Privacy, RefreshToken, User
+from storage.relational.models import HEAD, VERSION_TABLE, Block, Contact, Device, Privacy, RefreshToken, RevokedDevice, User
 from storage.relational.records import (
     BlockRow,
     ContactRow,
@@ -35,6 +35,8 @@ from storage.relational.records import (
 
 REVOKED_KEPT_MS = 24 * 3_600_000
 """How long a revoked device's row stays: as long as somebody may still repeat the request that revoked it."""
+TOKENLESS_AFTER_MS = 32 * 86_400_000
+"""After this no token of a device is valid any more: a day more than the longest lifetime of one."""
 
 
 class AccountRows:
@@ -163,10 +165,13 @@ class AccountRows:
             return Renewed(user, device, successor)
 
     def is_revoked(self, user: str, device: str) -> bool:
-        """Whether this device was revoked; one that never signed in here was not."""
+        """Whether this device was revoked; one that never signed in here may have been, by an operator."""
         with self._reader.begin() as db:
             row = db.execute(select(Device.revoked_ms).where(Device.id == device, Device.user_id == user)).first()
-        return row is not None and row[0] is not None
+            if row is not None:
+                return row[0] is not None
+            found = select(RevokedDevice.device).where(RevokedDevice.user_id == user, RevokedDevice.device == device)
+            return db.execute(found).first() is not None
 
     def devices(self, user: str) -> list[DeviceRow]:
         """Those that are signed in, last seen first."""
@@ -190,6 +195,16 @@ class AccountRows:
                 return False
             _revoke(db, device, now_ms)
         return True
+
+    def revoke_any_device(self, user: str, device: str, now_ms: int) -> None:
+        """The same for an operator: it need not have signed in here."""
+        if self.revoke_device(user, device, now_ms):
+            return
+        with self._engine.begin() as db:
+            db.execute(delete(RevokedDevice).where(RevokedDevice.revoked_ms < now_ms - TOKENLESS_AFTER_MS))
+            mine = (RevokedDevice.user_id == user, RevokedDevice.device == device)
+            if not db.execute(update(RevokedDevice).where(*mine).values(revoked_ms=now_ms)).rowcount:
+                db.execute(insert(RevokedDevice).values(user_id=user, device=device, revoked_ms=now_ms))
 
     # -------------------------------------------------------------- contacts and privacy
 

@@ -10,12 +10,14 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 VERSION_TABLE = "accounts_schema"
 """Not Alembic's usual name: the directory keeps a schema of its own, in the same database if it is told so."""
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration."""
 
 ID_CHARS = 32
 HANDLE_CHARS_MAX = 32
 NAME_CHARS_MAX = 64
+DEVICE_CHARS_MAX = 64
+"""What a token may name a device."""
 ABOUT_CHARS_MAX = 500
 
 
@@ -50,6 +52,17 @@ class Device(Base):
     seen_ms: Mapped[int] = mapped_column(BigInteger)
     """When it last got a token."""
     revoked_ms: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class RevokedDevice(Base):
+    """A device without a row that an operator revoked: of a token that no account stands behind, another issuer's above all. It stays for
+    as long as a token of it may be valid."""
+
+    __tablename__ = "revoked_devices"
+
+    user_id: Mapped[str] = mapped_column(String(ID_CHARS), primary_key=True)
+    device: Mapped[str] = mapped_column(String(DEVICE_CHARS_MAX), primary_key=True)
+    revoked_ms: Mapped[int] = mapped_column(BigInteger)
 
 
 class RefreshToken(Base):

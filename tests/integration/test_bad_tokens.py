@@ -19,7 +19,7 @@ from homing import codes, ids
 
 from node.edge.tokens import TokenAuthority, rotate
 from tests.integration.conftest import ClusterProcess
-from tests.integration.raw_homing import Device, fresh, port_of, unharmed
+from tests.integration.raw_homing import Device, eventually, fresh, port_of, unharmed
 from tools import cli
 
 Claims = dict[str, object]
@@ -283,6 +283,25 @@ def test_the_operators_command_revokes_and_a_device_stays_revoked_when_its_home_
     for node in range(3):
         is_refused(cluster, node, name, "lost")
     Device(cluster, 2, name, "kept").close()
+
+
+def test_a_revoked_device_that_has_no_account_behind_it_is_refused_by_rest_too(shared_cluster: ClusterProcess) -> None:
+    with Device(shared_cluster, 0, fresh("revoked"), "lost") as lost:
+        headers = {"Authorization": f"Bearer {lost.token()}"}
+        url = f"http://127.0.0.1:{port_of(shared_cluster, 1)}/v1/conversations"
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
+            assert answer.status == 200
+        assert ops(shared_cluster, 2, f"/debug/revoke?user={lost.user}&device=lost")[0] == 200
+        eventually(lambda: rest_refuses(url, headers))
+
+
+def rest_refuses(url: str, headers: dict[str, str]) -> bool:
+    try:
+        urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10).close()
+    except urllib.error.HTTPError as error:
+        with error:
+            return bool(error.code == 401 and json.loads(error.read())["title"] == "device_revoked")
+    return False
 
 
 def test_a_device_is_revoked_while_nobody_is_there(shared_cluster: ClusterProcess) -> None:

@@ -17,7 +17,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import IntegrityError
 
 import storage.relational
-from storage.relational.accounts import AccountRows
+from node.core.revocations import REVOKED_KEPT_MS
+from storage.relational.accounts import TOKENLESS_AFTER_MS, AccountRows
 from storage.relational.models import HEAD, VERSION_TABLE, Base
 from storage.relational.records import BlockRow, ContactRow, DeviceRow, NewToken, PrivacyRow, Renewed, Reused, UserRow
 
@@ -249,6 +250,7 @@ def test_a_database_of_the_version_before_keeps_its_people_and_takes_blocks(path
     rows.close()
     with sqlite3.connect(path) as before:
         before.execute("DROP TABLE blocks")
+        before.execute("DROP TABLE revoked_devices")
         before.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0001'")
     before.close()
     rows = open_rows(path)
@@ -256,6 +258,19 @@ def test_a_database_of_the_version_before_keeps_its_people_and_takes_blocks(path
     rows.note_blocks([BlockRow(ALICE.id, BOB, 1, True, 1)])
     assert rows.user(ALICE.id) == ALICE and [row.peer for row in rows.blocked_by(ALICE.id, "", 9)] == [BOB]
     rows.close()
+
+
+def test_an_operator_revokes_what_never_signed_in_here_for_as_long_as_a_token_lives(signed_in: AccountRows) -> None:
+    rows = signed_in
+    assert not rows.is_revoked(BOB, "cli")
+    rows.revoke_any_device(BOB, "cli", 1_000)
+    rows.revoke_any_device(BOB, "cli", 2_000)
+    assert rows.is_revoked(BOB, "cli") and not rows.is_revoked(BOB, "other") and not rows.is_revoked(CAROL, "cli")
+    rows.revoke_any_device(CAROL, "cli", 2_000 + TOKENLESS_AFTER_MS)
+    assert rows.is_revoked(BOB, "cli")
+    rows.revoke_any_device(CAROL, "phone", 2_001 + TOKENLESS_AFTER_MS)
+    assert not rows.is_revoked(BOB, "cli") and rows.is_revoked(CAROL, "cli")
+    assert TOKENLESS_AFTER_MS == REVOKED_KEPT_MS, "the home and the database forget alike"
 
 
 def test_a_password_is_set_only_in_place_of_the_one_that_was_verified(signed_in: AccountRows) -> None:
