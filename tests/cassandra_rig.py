@@ -18,6 +18,13 @@ from storage.config import CassandraConfig
 
 UP_TIMEOUT_S = 600.0
 """A first start fetches Cassandra, and Java and Maven where they are missing."""
+START_ONLY = """
+import sys
+from pathlib import Path
+from tools.services.cassandra import Cassandra
+from tools.services.service import Options
+Cassandra(Path(sys.argv[1])).start_again([int(number) for number in sys.argv[2:]], Options(), print)
+"""
 
 
 class CassandraServer:
@@ -47,6 +54,11 @@ class CassandraServer:
         assert status["state"] == "running"
         self.endpoints = [str(endpoint) for endpoint in status["endpoints"]]  # type: ignore[attr-defined]
         self.port = int(self.endpoints[0].rpartition(":")[2])
+
+    def start_only(self, *numbers: int) -> None:
+        """Starts some of its nodes, which were killed; the others stay away."""
+        command = [sys.executable, "-P", "-c", START_ONLY, str(self.data / "services" / "cassandra"), *map(str, numbers)]
+        subprocess.run(command, check=True, capture_output=True, timeout=UP_TIMEOUT_S)
 
     def stop(self) -> None:
         self.services("down")

@@ -3,23 +3,29 @@ the same key and timestamp, and nothing is twice."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
+from cassandra import DriverException
+from cassandra.query import SimpleStatement
 from homing import ids
 
+from node.core.log import counting, run_of, with_term
 from storage.cassandra.connection import StoreUnreachable
 from storage.cassandra.store import CassandraStore
-from storage.store import CellRow, EntriesRead, EntryRow, Outcome, ReadEntries, Write
-from tests.cassandra_rig import CassandraServer, server
+from storage.store import CellRow, EntriesRead, EntryRow, LoadLog, LogLoaded, LogRow, Outcome, ReadEntries, Row, Write
+from tests.cassandra_rig import CassandraServer, connection, server
 
 ME = "node-1:aaaaaaaa"
 CONVERSATION, ALICE = ids.group_id(b"0123456789abcdef"), ids.user_id("alice")
 PATIENCE_S = 60.0
+pytestmark = pytest.mark.timeout(300)  # real servers that start, on a machine that may be busy
 
 
 @pytest.fixture(scope="module")
@@ -157,5 +163,69 @@ def test_one_node_of_three_may_be_killed_and_two_only_make_wait(three: Cassandra
             three.start()
             writer.advance()
         check(store, writer)
+    finally:
+        store.close()
+
+
+def test_a_write_that_lands_after_a_take_over_does_not_count_and_its_writer_is_fenced(three: CassandraServer) -> None:
+    """The fence, with late writes as they come about: one replica took the row while the two others hung, all of them died, the two
+    others went on, and the one came back, with its hints."""
+    old, new, late = "node-1:older", "node-2:newer", msgspec.structs.replace(entry(4), body="late")
+    store = CassandraStore(three.new_keyspace(request_timeout_ms=1_000))
+    keyspace = store._config.keyspace
+    try:
+        first: list[Row] = [CellRow(1, (old,)), LogRow(CONVERSATION, ((1, 1),)), *(entry(seq) for seq in (1, 2, 3))]
+        assert store.commit([Write(old, row) for row in first]) == [Outcome.STORED] * 5
+        with connection(store._config) as admin:
+            (one,) = [host for host in admin.cluster.metadata.all_hosts() if host.address == "127.0.0.1"]
+            partition = f"conversation = 0x{CONVERSATION} AND bucket = 0"
+            ask = SimpleStatement(f"SELECT seq FROM {keyspace}.log_entries WHERE {partition} AND seq = 4", consistency_level=1)
+            for node in ("node-2", "node-3"):
+                three.signal(signal.SIGSTOP, node)
+
+            def is_at_the_first_replica() -> bool:
+                store.failure = ""
+                assert store.commit([Write(old, late)]) == [Outcome.UNKNOWN]
+                with contextlib.suppress(DriverException):  # it asks one of the others, which hang
+                    return bool(list(admin.session.execute(ask, host=one)))
+                return False
+
+            wait(is_at_the_first_replica, "the row did not land anywhere")
+            for node in ("node-1", "node-2", "node-3"):  # with all that is on the way between them
+                three.signal(signal.SIGKILL, node)
+        three.start_only(2, 3)
+
+        def commits(writer: str, *rows: Row) -> Callable[[], bool]:
+            def until_stored() -> bool:
+                with contextlib.suppress(StoreUnreachable):
+                    store.reopen()
+                return store.commit([Write(writer, row) for row in rows]) == [Outcome.STORED] * len(rows)
+
+            return until_stored
+
+        def log() -> LogLoaded:
+            wait(lambda: isinstance(store.read(LoadLog(CONVERSATION)), LogLoaded), "the log cannot be read")
+            loaded = store.read(LoadLog(CONVERSATION))
+            assert isinstance(loaded, LogLoaded) and loaded.log is not None
+            return loaded
+
+        wait(commits(new, CellRow(2, (new,))), "nobody can be taken out")
+        loaded = log()
+        run, head = run_of(loaded.entries, loaded.log.terms)  # type: ignore[union-attr]
+        assert (len(run), head) == (3, 3), "the late row was seen: the test did not bring about what it tests"
+        taken_over = with_term(loaded.log.terms, 2, head + 1)  # type: ignore[union-attr]
+        own = msgspec.structs.replace(entry(4), term=2, body="own")
+        wait(commits(new, LogRow(CONVERSATION, taken_over)), "the log row")
+        wait(commits(new, own), "the new owner's entry")
+
+        three.start()
+        wait(lambda: [row.term for row in log().entries if row.seq == 4] == [1, 2], "the late row never came")
+        assert store.commit([Write(old, late)]) == [Outcome.FENCED]
+        loaded = log()
+        run, head = run_of(loaded.entries, loaded.log.terms)  # type: ignore[union-attr]
+        assert head == 4 and [row.term for row in run] == [1, 1, 1, 2]
+        entries = store.read(ReadEntries(CONVERSATION, 1, 9))
+        assert isinstance(entries, EntriesRead)
+        assert counting(entries.entries, taken_over) == [entry(1), entry(2), entry(3), own]
     finally:
         store.close()

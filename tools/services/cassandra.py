@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from tools.errors import CommandError
 from tools.processes import Process
 from tools.services import artifacts, state
@@ -146,17 +148,21 @@ class Cassandra:
         word: Literal["running", "partial", "stopped"] = "running" if whole else "partial" if pids else "stopped"
         return Status(self.name, word, endpoints, pids, str(self.directory), artifacts.VERSION)
 
-    # ------------------------------------------------------------ single nodes, for tests of failures
-
-    def kill(self, number: int, with_: signal.Signals = signal.SIGKILL) -> None:
-        """Signals one node."""
+    def start_again(self, numbers: list[int], options: Options, say: Say) -> None:
+        """Starts some of the nodes that do not run, and leaves the others as they are: for tests of what is away for a while."""
         known = state.load(self.state_file)
-        if known is None or not (running := known.processes.get(f"node-{number}")):
-            raise CommandError(f"there is no node-{number} in {self.directory}")
-        if with_ in (signal.SIGSTOP, signal.SIGCONT):
-            os.kill(running.pid, with_)
-        else:
-            state.stop(running, with_, STOP_S)
+        if known is None:
+            raise CommandError(f"there is no Cassandra in {self.directory}")
+        java, lib = artifacts.java(say), artifacts.jars(say)
+        options = msgspec.structs.replace(options, nodes=known.options["nodes"])
+        began = time.monotonic()
+        started: dict[str, Running] = {}
+        for number in numbers:
+            name = f"node-{number}"
+            if not state.is_alive(known.processes[name]):
+                started[name] = known.processes[name] = self._start(number, options, known.ports, java, lib)
+                state.save(self.state_file, known)
+        self._wait(State(known.ports, known.options, started), began + options.start_timeout_s)
 
     # ------------------------------------------------------------ the parts of a start
 
