@@ -1,8 +1,8 @@
 """``make nightly``, or ``python -m tests.fuzz [--total N] [--seed S]``: all that is fuzzed, ten million inputs unless told otherwise.
 
 Half of them go to what reads bytes, in process under atheris (``--plain``: without it, changed blindly), target by target; the other half
-to a running cluster's ports (``test_bad_fuzz.py``): sessions in both formats, framing, HTTP, requests, mesh. Exit code 0: no crash, no
-leak, no answer outside of the documents.
+to a running cluster's ports (``test_bad_fuzz.py``): sessions in both formats, framing, HTTP, requests, mesh. Then Schemathesis asks each
+operation well and badly. Exit code 0: no crash, no leak, no answer outside of the documents.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def main() -> int:
         done += readers(int(args.total * (1 - PORTS_SHARE)), args.seed, args.plain)
     if args.only != "readers":
         done.append(ports(int(args.total * PORTS_SHARE), args.seed))
+        done.append(documents(max(15, args.total // 50_000)))
     inputs = sum(int(str(each["inputs"])) for each in done)
     failed = [str(each["name"]) for each in done if each["code"]]
     if args.json is not None:
@@ -75,6 +76,17 @@ def ports(total: int, seed: int) -> dict[str, object]:
     test = "tests/integration/test_bad_fuzz.py"
     code = subprocess.call([sys.executable, "-m", "pytest", "-v", "-s", "--durations=0", test], cwd=ROOT, env=env)
     return {"name": "ports", "inputs": int(frames * INPUTS_PER_FRAME), "seconds": round(time.monotonic() - began, 1), "code": code}
+
+
+def documents(examples: int) -> dict[str, object]:
+    """Schemathesis: each operation asked well and badly, from its document; each example counts as one input, what it makes of it besides
+    does not."""
+    began = time.monotonic()
+    command = [sys.executable, "-m", "pytest", "-q", "--timeout=0", "tests/integration/test_openapi_answers.py"]
+    code = subprocess.call(command, cwd=ROOT, env=os.environ | {"HOMING_OPENAPI_EXAMPLES": str(examples)})
+    from tests.integration.test_openapi_answers import KINDS
+
+    return {"name": "documents", "inputs": len(KINDS) * examples, "seconds": round(time.monotonic() - began, 1), "code": code}
 
 
 if __name__ == "__main__":

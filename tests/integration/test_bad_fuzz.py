@@ -23,7 +23,7 @@ from tests.fuzz.mutation import flipped
 from tests.fuzz.requests import Asker, Requests
 from tests.integration.conftest import ClusterProcess
 from tests.integration.raw_client import BINARY, TEXT, frame
-from tests.integration.raw_homing import MIB, Closed, Device, Frame, unharmed
+from tests.integration.raw_homing import MIB, Closed, Device, Frame, eventually, metric, rss_of, unharmed
 from tests.integration.test_bad_frames import FRAMES, WRONG, WRONG_TEXT, good, kind_of_field
 from tests.integration.test_bad_ports import ROLES, allowed, connect, dealer, gets_in, packets_of, part_of, public_key
 
@@ -89,6 +89,36 @@ def test_noise_in_sessions_harms_nobody(shared_cluster: ClusterProcess, binary: 
                 got: Frame = {}
                 while got.get("op") != "pong":
                     documents.check_frame(got := session.receive())
+
+
+LEAKED_BYTES_PER_FRAME = 16
+REPEATS = 3
+SLACK_BYTES = 4 * MIB
+"""What the allocator keeps and gives back as it likes."""
+
+
+def test_the_same_noise_again_finds_everything_allocated_already(shared_cluster: ClusterProcess) -> None:
+    """The same people say the same; only what is never let go grows a process each time. What is kept of sessions ends with them."""
+    chance = random.Random(f"leak {SEED}")
+    source, count = messages(chance, False), max(2_000, COUNT // 20)
+    noise = [next(source) for _ in range(count)]
+    nodes = [f"node-{n}" for n in (1, 2, 3)]
+    grown: dict[str, list[int]] = {name: [] for name in nodes}
+    with unharmed(shared_cluster, GROWN_BYTES_MAX):
+        for _ in range(1 + REPEATS):
+            for n in range(0, count, FRAMES_PER_WRITE):
+                with Device(shared_cluster, n % 3, f"leak-{SEED}-{n % 40}") as session, contextlib.suppress(Closed, OSError):
+                    session.put_raw(*noise[n : n + FRAMES_PER_WRITE])
+                    session.put({"op": "ping"})
+                    while session.receive()["op"] != "pong":
+                        pass
+            for name in nodes:
+                grown[name].append(rss_of(shared_cluster.pids[name]))
+    for sizes in grown.values():
+        assert sizes[-1] - sizes[1] < SLACK_BYTES + (REPEATS - 1) * count * LEAKED_BYTES_PER_FRAME, (
+            f"memory grows with each repeat: {grown}"
+        )
+    eventually(lambda: all(metric(shared_cluster, "homing_node_sessions", name) == 0 for name in nodes))
 
 
 def test_noise_in_the_framing_harms_nobody(shared_cluster: ClusterProcess) -> None:
