@@ -15,6 +15,7 @@ from homing import codes, ids
 from homing.codes import Code
 
 from tests.integration.conftest import ClusterProcess
+from tests.integration.raw_homing import Device
 from tests.integration.rest_client import PASSWORD, Person
 from tests.integration.test_rest_messages import registered
 from tools import token
@@ -204,3 +205,26 @@ def test_the_home_of_a_user_is_the_same_for_all_nodes(alice: Person) -> None:
 def test_every_status_of_the_documents_is_seen_here() -> None:
     elsewhere = {429, 503}
     assert {case.status for case in CASES.values()} | elsewhere == {400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 501, 503}
+
+
+def test_without_accounts_discovery_is_all_that_is_there(start_cluster: Callable[..., ClusterProcess]) -> None:
+    cluster = start_cluster(1)
+    file = cluster.layout.config_file("node-1")
+    text = file.read_text()
+    assert "[accounts]\nenabled = true" in text
+    file.write_text(text.replace("[accounts]\nenabled = true", "[accounts]\nenabled = false"))
+    old = cluster.kill("node-1", signal.SIGTERM)
+    cluster.wait_restarted("node-1", old)
+    robot = Person(cluster)
+    access = token.issue(cluster.data, "robot", "program", 600)
+    told = robot.ask("GET", "/v1/connect", token=access).is_(200)
+    assert told == {"user": ids.user_id("robot"), "url": cluster.node_urls[0], "nodes": cluster.node_urls}
+    robot.ask("GET", "/v1/connect").refuses(401, codes.TOKEN_INVALID)
+    robot.ask("GET", "/v1/me", token=access).refuses(404, codes.NOT_FOUND)
+    robot.ask("GET", "/v1/events", token=access).refuses(404, codes.NOT_FOUND)
+    with Device(cluster, 0, "robot") as device:
+        device.is_alive()
+    for _ in range(120):
+        if (answer := robot.ask("GET", "/v1/connect", token=access)).status == 429:
+            break
+    answer.refuses(429, codes.RATE_LIMITED)

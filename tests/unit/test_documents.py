@@ -7,16 +7,18 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema_rs
 import msgspec
 import pytest
+from homing import protocol as p
+from homing import rest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from node.edge.codec import decode
 from node.rest.table import described_routes
-from tools.documents.asyncapi import asyncapi
+from tools.documents.asyncapi import ANSWERS, UNASKED, asyncapi
 from tools.documents.command import FOLDER, made
 from tools.documents.openapi import openapi
 from tools.documents.schemas import REF
@@ -157,3 +159,8 @@ def test_the_page_has_every_operation_and_frame_and_nothing_that_its_policy_forb
     identities = re.findall(r'id="([^"]+)"', html)
     assert len(identities) == len(set(identities))
     assert set(re.findall(r'href="#([^"]+)"', html)) <= set(identities)
+
+
+def test_a_poll_may_bring_whatever_comes_to_a_socket_unasked() -> None:
+    of_hello = set(ANSWERS[p.Hello])
+    assert set(get_args(rest.EventFrame)) == (of_hello | set(UNASKED)) - {p.Error}
