@@ -16,14 +16,14 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def refuse(word: str, said: list[str]) -> object:
-    """A line to the node on which a send that says ``word`` is refused for good, once."""
+    """A line to the node on which a send that says ``word``, or a group that is called so, is refused for good, once."""
 
     def on_socket(page: WebSocketRoute) -> None:
         node = page.connect_to_server()
 
         def from_page(message: str | bytes) -> None:
             frame = json.loads(message)
-            if frame.get("body") == word and not said:
+            if word in (frame.get("body"), frame.get("title")) and not said:
                 said.append(frame["id"])
                 page.send(json.dumps({"op": "error", "code": 1007, "name": "forbidden", "message": "you were blocked", "id": frame["id"]}))
             else:
@@ -55,6 +55,19 @@ def test_a_refused_message_stays_on_the_screen_over_a_reload_until_it_is_tried_a
         bob.page.get_by_role("link", name="Alice Moreau").click()
         expect(bob.bubble("no")).to_be_visible()
         assert bob.bodies() == ["no"]
+
+
+def test_a_change_that_is_refused_when_nobody_waits_for_it_is_said(shared_cluster: ClusterProcess, browser: Browser) -> None:
+    with Sitter(browser, shared_cluster, 0, "Alice Moreau") as alice, Sitter(browser, shared_cluster, 1, "Bob Tanaka") as bob:
+        alice.page.route_web_socket("**/v1/ws", refuse("Hawks", []))  # type: ignore[arg-type]  # a callable
+        alice.register()
+        bob.register()
+        alice.make_group("Hawks", bob)
+        alert = alice.page.get_by_role("alert")
+        expect(alert).to_contain_text("A change was refused: you were blocked.")
+        assert alice.violations() == []
+        alice.page.get_by_role("button", name="Dismiss").click()
+        expect(alert).to_have_count(0)
 
 
 def test_a_wrong_password_and_a_taken_handle_are_said_at_their_field(shared_cluster: ClusterProcess, browser: Browser) -> None:

@@ -8,7 +8,7 @@ import { useModel } from "./model";
 const PATIENCE_MS = 700;
 
 export function Banner() {
-  const { connection, storeTrouble, theClient } = useModel();
+  const { connection, refusal, storeTrouble, theClient } = useModel();
   const { state, reason, retryAt } = connection.value;
   const now = useSignal(Date.now());
   const isLate = useSignal(false);
@@ -25,6 +25,7 @@ export function Banner() {
       clearInterval(tick);
     };
   }, [state === "live" || state === "idle"]);
+  if (refusal.value) return <div class="banner"><span role="alert">{refusal.value}.</span><button onClick={() => (refusal.value = "")}>Dismiss</button></div>;
   if (storeTrouble.value && state !== "closed") return <p class="banner" role="status">{storeTrouble.value}</p>;
   if (!isLate.value || state === "live" || state === "idle") return null;
   const left = retryAt === null ? 0 : Math.max(0, Math.ceil((retryAt - now.value) / 1000));

@@ -68,6 +68,8 @@ export class Model {
   readonly nameRevision = signal(0);
   readonly announcement = signal("");
   readonly storeTrouble = signal("");
+  /** A change that was refused when nobody waited for it any more. */
+  readonly refusal = signal("");
 
   private client: Client | null = null;
   private releaseLock: (() => void) | null = null;
@@ -233,7 +235,7 @@ export class Model {
         this.settle(event.id)?.resolve();
         break;
       case "Refused":
-        this.settle(event.id)?.reject(new Error(event.error.message || event.error.name));
+        this.refused(event.id, event.error.message || event.error.name);
         break;
       case "StoreTrouble":
         this.storeTrouble.value = `This browser could not store what came: ${event.reason}`;
@@ -359,6 +361,13 @@ export class Model {
     }
     await done;
   };
+
+  /** Who waits for it says so; a message says it itself; the rest stands in the banner, for instance after a reload. */
+  private refused(id: string, reason: string): void {
+    const waiting = this.settle(id);
+    if (waiting) waiting.reject(new Error(reason));
+    else if (id && !this.theClient().failed.has(id)) this.refusal.value = `A change was refused: ${reason}`;
+  }
 
   private settle(id: string) {
     const waiting = this.waiting.get(id);
