@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -144,6 +146,17 @@ def test_passwords_and_codes_are_in_no_log_and_no_state(demo: ClusterProcess) ->
     assert len(secrets) == 3
     for file in (*demo.layout.logs_dir.iterdir(), demo.layout.state_file, *demo.layout.config_dir.iterdir()):
         assert not any(secret in file.read_text() for secret in secrets), file
+
+
+def test_a_link_leads_to_a_node_that_answers(demo: ClusterProcess) -> None:
+    old = demo.kill("node-1", signal.SIGSTOP)
+    try:
+        found = LINK.fullmatch(homing("demo", "--data", str(demo.data)).stdout)
+        assert found and int(found[1]) == port_of(demo, 1)
+        demo.wait(lambda: open_link(demo, found[2], node=1)[0] == 201, 20, "the link does not open while the other node is away")
+    finally:
+        os.kill(old, signal.SIGCONT)
+        demo.wait_restarted("node-1", old)
 
 
 def test_guesses_soon_have_to_wait(demo: ClusterProcess) -> None:
