@@ -43,6 +43,8 @@ class NodeMetrics(Collector):
             "storage_pending": ("Writes and reads without an answer", len(core.storage)),
             "unsaid_entries": ("Entries that are not said yet", sum(len(c.pending) for c in core.conversations.values())),
             "unsettled_entries": ("Entries not in every home's hand", sum(len(c.speech.unsettled) for c in core.conversations.values())),
+            "watch_pairs": ("Pairs of watcher and watched, at the home of the watched", core.live.presence.pairs),
+            "here": ("People at home here who are here, or were a moment ago", len(core.live.attendance.users)),
             "table_epoch": ("Epoch of the slot table", core.epoch),
             "slots": ("Slots owned", core.slots_owned),
         }

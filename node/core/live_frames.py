@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, TypeAlias
 
+from homing.protocol import PresenceState, TypingKind
 from msgspec import Meta, Struct
 
 from storage.store import Id, Number
@@ -39,13 +40,13 @@ class Watches(_F, tag=81, frozen=True):
 class Told(_F, tag=82, frozen=True):
     """Home of watched → home of watchers: (watched, state, last_seen or 0, watchers)."""
 
-    people: Annotated[tuple[tuple[Id, str, Number, tuple[Id, ...]], ...], Meta(max_length=ITEMS_MAX)]
+    people: Annotated[tuple[tuple[Id, PresenceState, Number, tuple[Id, ...]], ...], Meta(max_length=ITEMS_MAX)]
 
 
 class PresenceOut(_F, tag=83, frozen=True):
     """Home of a watcher → edge: (watched, state, last_seen or 0) for these sessions."""
 
-    people: tuple[tuple[Id, str, Number], ...]
+    people: tuple[tuple[Id, PresenceState, Number], ...]
     sessions: tuple[Number, ...]
 
 
@@ -69,7 +70,7 @@ class PresenceAnswer(_F, tag=86, frozen=True):
     session: Number
     id: str
     user: Id
-    state: str
+    state: PresenceState
     last_seen: Number
 
 
@@ -78,7 +79,7 @@ class TypingFrom(_F, tag=87, frozen=True):
 
     conversation: Id
     user: Id
-    kind: str
+    kind: TypingKind
 
 
 class TypingTold(_F, tag=88, frozen=True):
@@ -86,7 +87,7 @@ class TypingTold(_F, tag=88, frozen=True):
 
     conversation: Id
     user: Id
-    kind: str
+    kind: TypingKind
     users: tuple[Id, ...]
 
 
@@ -95,7 +96,7 @@ class TypingOut(_F, tag=89, frozen=True):
 
     conversation: Id
     user: Id
-    kind: str
+    kind: TypingKind
     sessions: tuple[Number, ...]
 
 

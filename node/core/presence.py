@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from homing.ids import is_id
+from homing.protocol import PresenceState
 from msgspec import Struct
 
 from node.core.frames import NotHere
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from node.core.attendance import Attendance
     from node.core.node import NodeCore
 
-View: TypeAlias = tuple[str, int]
+View: TypeAlias = tuple[PresenceState, int]
 """State and last_seen (0: none)."""
 UNKNOWN: View = ("unknown", 0)
 HERE: View = ("online", 0)
@@ -177,7 +178,7 @@ class Presence:
         if self.node.live.is_silent_of(user):
             self.silent[user] = None
             return None
-        state = "offline" if shows & ONLINE else "unknown"
+        state: PresenceState = "offline" if shows & ONLINE else "unknown"
         if not shows & LAST_SEEN:
             return state, 0
         if w.last_seen is None:
@@ -217,7 +218,7 @@ class Presence:
             out.setdefault(each.home, {}).setdefault((user, view), []).append(watcher)
 
     def _tell(self, home: str, people: dict[tuple[str, View], list[str]]) -> None:
-        items: list[tuple[str, str, int, tuple[str, ...]]] = []
+        items: list[tuple[str, PresenceState, int, tuple[str, ...]]] = []
         weight = 0
         for (user, (state, last_seen)), watchers in people.items():
             items.append((user, state, last_seen, tuple(watchers)))
@@ -228,7 +229,7 @@ class Presence:
         if items:
             self._put(home, items)
 
-    def _put(self, home: str, items: list[tuple[str, str, int, tuple[str, ...]]]) -> None:
+    def _put(self, home: str, items: list[tuple[str, PresenceState, int, tuple[str, ...]]]) -> None:
         """A home that takes nothing now is told when it does."""
         if self.node.send(home, Told(tuple(items))):
             return

@@ -91,7 +91,7 @@ class Typists:
         return True
 
     def on_out(self, frame: TypingOut, _: str) -> None:
-        shown = p.TypingShown(conversation=frame.conversation, user=frame.user, kind=frame.kind, ms=p.TYPING_MS)  # type: ignore[arg-type]
+        shown = p.TypingShown(conversation=frame.conversation, user=frame.user, kind=frame.kind, ms=p.TYPING_MS)
         self.node.emit(ToClients(shown, frame.sessions))
 
     # -------------------------------------------------------------- the conversation

@@ -13,10 +13,10 @@ Laws:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from homing.ids import USER, is_id, kind_of
-from homing.protocol import WATCH_MAX
+from homing.protocol import WATCH_MAX, PresenceState
 from msgspec import Struct
 
 from node.core.live_frames import ITEMS_MAX, PresenceOut, Told, Watches, WatchFrom
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from node.core.mailbox import SessionKey
     from node.core.node import NodeCore
     from node.core.privacy import Privacies
+
+Said: TypeAlias = tuple[str, PresenceState, int]
+"""Of the watched: state and last_seen, as a session hears it."""
+Asked: TypeAlias = tuple[str, str, int]
+"""Watcher, watched, and what the one shows the other."""
 
 
 class Pair(Struct):
@@ -83,7 +88,7 @@ class Watching:
             return
         self.sessions[key] = (user, wanted)
         mine = self.watchers.setdefault(user, {})
-        known: list[tuple[str, str, int]] = []
+        known: list[Said] = []
         for other in wanted:
             view = self._want(user, mine, other, key)
             if view is not None:
@@ -190,8 +195,8 @@ class Watching:
 
     def _flush(self) -> None:
         self.flushing = False
-        out: dict[str, list[tuple[str, str, int]]] = {}
-        hidden: dict[SessionKey, list[tuple[str, str, int]]] = {}
+        out: dict[str, list[Asked]] = {}
+        hidden: dict[SessionKey, list[Said]] = {}
         undecided, self.undecided = self.undecided, {}
         for user, other in undecided:
             self._decide(user, other, out, hidden)
@@ -206,9 +211,7 @@ class Watching:
                 self._put(home, tuple(items[at : at + ITEMS_MAX]))
         self._show(hidden)
 
-    def _decide(
-        self, user: str, other: str, out: dict[str, list[tuple[str, str, int]]], hidden: dict[SessionKey, list[tuple[str, str, int]]]
-    ) -> None:
+    def _decide(self, user: str, other: str, out: dict[str, list[Asked]], hidden: dict[SessionKey, list[Said]]) -> None:
         w = self.wanted.get(other)
         pair = w.watchers.get(user) if w is not None else None
         privacy = self.privacies.of(user)
@@ -229,7 +232,7 @@ class Watching:
             for key in pair.sessions:
                 hidden.setdefault(key, []).append((other, *UNKNOWN))
 
-    def _put(self, home: str, pairs: tuple[tuple[str, str, int], ...]) -> None:
+    def _put(self, home: str, pairs: tuple[Asked, ...]) -> None:
         """A home that takes nothing now is asked when it does."""
         if self.node.send(home, Watches(pairs)):
             return
@@ -245,7 +248,7 @@ class Watching:
     # -------------------------------------------------------------- what is heard
 
     def on_told(self, frame: Told, source: str) -> None:
-        shown: dict[SessionKey, list[tuple[str, str, int]]] = {}
+        shown: dict[SessionKey, list[Said]] = {}
         for other, state, last_seen, watchers in frame.people:
             if self.node.owner_of(other) != source:
                 continue
@@ -264,9 +267,9 @@ class Watching:
                         shown.setdefault(key, []).append((other, *view))
         self._show(shown)
 
-    def _show(self, shown: dict[SessionKey, list[tuple[str, str, int]]]) -> None:
+    def _show(self, shown: dict[SessionKey, list[Said]]) -> None:
         """Sessions of one edge that hear the same hear it together; what an edge does not take is lost with its sessions."""
-        together: dict[tuple[str, tuple[tuple[str, str, int], ...]], list[int]] = {}
+        together: dict[tuple[str, tuple[Said, ...]], list[int]] = {}
         for (edge, session), people in shown.items():
             together.setdefault((edge, tuple(people)), []).append(session)
         for (edge, same), sessions in together.items():

@@ -81,7 +81,7 @@ class Wishes:
         """What its home says; a home of before is not heard any more."""
         sessions = tuple(n for n in frame.sessions if self._is_home(n, source))
         if sessions:
-            people = [p.Presence(user=user, state=state, last_seen=last or None) for user, state, last in frame.people]  # type: ignore[arg-type]
+            people = [p.Presence(user=user, state=state, last_seen=last or None) for user, state, last in frame.people]
             self.node.emit(ToClients(p.PresenceChanged(people=people), sessions))
 
     def _is_home(self, session: int, source: str) -> bool:

@@ -20,7 +20,7 @@ def presence_routes(profiles: Profiles, chat: Chat) -> list[Route]:
             return p.Presence(user=user, state="unknown")
         asking = chat.asking
         answer = await chat.ask(PresenceAnswer, lambda done: asking.presence(call.who.user, shows, user, done))
-        return p.Presence(user=user, state=answer.state, last_seen=answer.last_seen or None)  # type: ignore[arg-type]  # one of the three
+        return p.Presence(user=user, state=answer.state, last_seen=answer.last_seen or None)
 
     return [
         Route(

@@ -165,7 +165,8 @@ def test_a_set_is_said_to_each_new_home_and_only_that_is_heard() -> None:
     rig.edge.on_attached(Attached(ALICE, 7), NEXT)
     assert rig.frames(WatchFrom, NEXT) == [WatchFrom(ALICE, 7, (BOB,))]
     rig.effects.clear()
-    for home, state in ((OTHER, "offline"), (NEXT, "online")):
+    states: tuple[tuple[str, p.PresenceState], ...] = ((OTHER, "offline"), (NEXT, "online"))
+    for home, state in states:
         rig.live.wishes.on_out(PresenceOut(((BOB, state, 0),), (7, 8)), home)
     assert rig.shown() == [(p.PresenceChanged(people=[p.Presence(user=BOB, state="online")]), (7,))]
 

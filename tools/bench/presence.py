@@ -56,6 +56,7 @@ class PresenceFigures(Struct):
 
 def measure(server: Server, people: list[Person], seconds: float, flap_per_s: float = FLAP_PER_S) -> PresenceFigures:
     """Connects everybody and goes through the phases."""
+    empty = _phase(server, [], "nobody is connected", seconds)
     parts = [people[n : n + PEOPLE_PER_PROCESS] for n in range(0, len(people), PEOPLE_PER_PROCESS)]
     processes = [_start(part) for part in parts]
     try:
@@ -63,7 +64,7 @@ def measure(server: Server, people: list[Person], seconds: float, flap_per_s: fl
             _expect(process, "ready")
         time.sleep(FIRST_ROWS_S if len(people) >= 1_000 else 0.0)
         rate = str(flap_per_s / len(processes))
-        phases: list[Share] = []
+        phases = [empty]
         for name, orders in (
             ("heartbeats", ()),
             ("heartbeats, watching", ("watch 1",)),
@@ -75,7 +76,7 @@ def measure(server: Server, people: list[Person], seconds: float, flap_per_s: fl
             time.sleep(SETTLE_S)
             phases.append(_phase(server, processes, name, seconds))
         heard = _tally(processes)
-        rest, watching, moving_watching, moving = phases
+        _, rest, watching, moving_watching, moving = phases
         added = watching.percent - rest.percent, moving_watching.percent - moving.percent
         return PresenceFigures(len(people), len(people[0].to), flap_per_s, phases, *added, heard.lost)
     finally:
