@@ -77,7 +77,7 @@ class KeyFetcher:
             if issuer.set_keys(msgspec.json.decode(await self._read(issuer.config.jwks_url))):
                 self.on_change()
             return True
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, msgspec.MsgspecError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError, msgspec.MsgspecError) as error:
             self.failures += 1
             log.warning("the keys of an issuer could not be fetched", extra={"issuer": issuer.config.issuer, "reason": str(error)[:200]})
             return False

@@ -289,10 +289,11 @@ async def test_a_wanted_key_is_fetched_soon_but_no_more_often_than_told(provider
         lambda: web.Response(status=500),
         lambda: web.Response(text="{"),
         lambda: web.json_response([]),
+        lambda: web.Response(text='{"keys":' + "[" * 50_000),
         lambda: web.Response(body=b" " * (jwks.DOCUMENT_BYTES_MAX + 1)),
         lambda: web.Response(status=302, headers={"Location": "/jwks"}),
     ],
-    ids=["error", "no JSON", "no key set", "too long", "elsewhere"],
+    ids=["error", "no JSON", "no key set", "too deep", "too long", "elsewhere"],
 )
 async def test_a_bad_answer_leaves_the_keys_as_they_are_until_they_are_stale(
     provider: tuple[Provider, str], answer: Callable[[], web.Response]
