@@ -371,6 +371,8 @@ def _polls(nemesis: Nemesis, end: float) -> None:
         nemesis.at(at, partial(nemesis.crash, r.choice(c.nodes), r.choice((0.3, 1.5))))
     for at in _times(nemesis, _some(r, 0, 4), end):
         nemesis.at(at, partial(_mishap, nemesis))
+    if r.random() < 0.6:
+        nemesis.disk(Disk(slow=0.4, slow_s=1.0), end)  # requests are asked again, and answered twice
     if r.random() < 0.4:
         _planned(nemesis, end)
 
@@ -432,7 +434,7 @@ def of_seed(seed: int) -> Profile:
 BY_NAME = (
     Profile("revoked", _size(spare_nodes=1, devices=(2, 3)), _work(end=12.0), _revoked),
     Profile("presence", _size(), _work(sends=10, groups=1, changes=2, types=40, privacy=6, blocks=0, end=36.0), _presence),
-    Profile("polls", _size(spare_nodes=1, pollers=0.6), _work(questions=15, reads=12, end=12.0), _polls),
+    Profile("polls", _size(spare_nodes=1, pollers=0.6), _work(questions=40, reads=12, end=12.0), _polls),
     Profile("blocks", _size(spare_nodes=1), _work(sends=60, groups=0, directs=2, blocks=20, burst=0.5, end=12.0), _blocks),
 )
 """Kinds that no seed picks: a profile more would make every seed another history."""
