@@ -88,11 +88,10 @@ function Demo() {
         <Logo size={30} />
         <div><h1>Two people, one chat</h1> <span class="demo-more">Write on one side, and look at the other. Each is a whole client with an account, a store and a connection of its own, both to this node.</span></div>
         <div class="demo-tabs" role="group" aria-label="Whose side">
-          {models.map((model, n) => (
-            <button key={n} aria-pressed={shown.value === n} onClick={() => (shown.value = n)}>
-              {nameOf(model).split(" ")[0]}{model.unreadTotal.value > 0 && shown.value !== n && <span class="dot"><span class="hidden">, unread</span></span>}
-            </button>
-          ))}
+          {models.map((model, n) => {
+            const name = nameOf(model).split(" ")[0], hasNews = model.unreadTotal.value > 0 && shown.value !== n;
+            return <button key={n} aria-pressed={shown.value === n} aria-label={hasNews ? `${name}, unread` : undefined} onClick={() => (shown.value = n)}>{name}{hasNews && <span class="dot" />}</button>;
+          })}
         </div>
       </header>
       <div class="panes">
