@@ -212,7 +212,10 @@ class Select(StrEnum):
     BUCKETS_ASCENDING = "SELECT bucket FROM logs WHERE conversation = ? AND bucket >= ? AND bucket <= ? ORDER BY bucket ASC"
     MEMBERS = "SELECT user, seq, role, from_seq, until_seq, title, blocks FROM members WHERE conversation = ?"
     RECEIPTS = "SELECT term, count, marks FROM receipts WHERE conversation = ?"
-    INDEX = f"SELECT conversation, active_at, receipts_at, always FROM sync_index WHERE user = ? AND kind = {KIND_CONVERSATION}"
+    INDEX = (
+        "SELECT kind, conversation, active_at, receipts_at, always, last_seen, revoked, forgotten_at, name, named_at, unnamed_at"
+        " FROM sync_index WHERE user = ?"
+    )
     USER = (
         "SELECT last_seen, revoked, forgotten_at, name, named_at, unnamed_at FROM sync_index"
         f" WHERE user = ? AND kind = {KIND_USER} AND conversation = 0x"

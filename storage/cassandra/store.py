@@ -23,6 +23,7 @@ from storage.cassandra import checks, statements
 from storage.cassandra.checks import StoreRefused
 from storage.cassandra.connection import ENGINE_ERRORS, Columns, Connection, StoreUnreachable, describe, rows
 from storage.cassandra.requests import Request, plan
+from storage.cassandra.schema import KIND_USER
 from storage.cassandra.statements import Select, Upsert
 from storage.config import CassandraConfig
 from storage.rows import index_page, is_fenced, last_seqs, page, page_limit
@@ -34,6 +35,7 @@ from storage.store import (
     EntriesRead,
     EntryRow,
     IndexLoaded,
+    IndexRow,
     LoadCell,
     LoadIndex,
     LoadLog,
@@ -57,6 +59,8 @@ _NEVER_TAKEN = (InvalidRequest, *_BAD_VALUE)
 PAGE_ROWS, PAGE_ROWS_WITH_BODIES = 1_000, 64
 """Rows that one answer of a server holds: with bodies of 64 KiB it stays below its largest frame (16 MiB)."""
 FIRST_BUCKET = 0
+INDEX_COLUMNS = 4
+"""Of a row of ``sync_index``: those before are a conversation's, those after the user's."""
 
 
 class CassandraStore:
@@ -265,9 +269,14 @@ class CassandraStore:
         return self._connection.ask(select, (statements.key(conversation), bucket, first, last), fetch_size)
 
     def _load_index(self, user: str) -> IndexLoaded:
-        user_asked, index_asked = self._ask(Select.USER, user), self._ask(Select.INDEX, user)
-        found = [statements.index_row(user, columns) for columns in rows(index_asked)]
-        return IndexLoaded(index_page(found), _user(user, user_asked))
+        found: list[IndexRow] = []
+        user_row: UserRow | None = None
+        for kind, *columns in rows(self._ask(Select.INDEX, user)):
+            if kind == KIND_USER:
+                user_row = statements.user_row(user, tuple(columns[INDEX_COLUMNS:]))
+            else:
+                found.append(statements.index_row(user, tuple(columns[:INDEX_COLUMNS])))
+        return IndexLoaded(index_page(found), user_row)
 
     def close(self) -> None:
         self._connection.close()

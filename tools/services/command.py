@@ -70,7 +70,7 @@ def _one(action: str, service: Service, directory: Path, options: Options, as_js
     except CommandError as error:
         raise CommandError(f"{service.name}: {error}", error.code) from error
     except OSError as error:
-        raise CommandError(f"{service.name}: cannot work in {directory}: {error.strerror or error}") from error
+        raise CommandError(f"{service.name}: {error.filename or directory}: {error.strerror or error}") from error
 
 
 def _line(status: Status) -> str:
