@@ -35,6 +35,7 @@ UNKNOWN: View = ("unknown", 0)
 HERE: View = ("online", 0)
 READS_MAX = 64
 """Rows that are being read at a time to know when somebody was last seen; more wait."""
+READ_AGAIN_S = 1.0
 ASKS_MAX = 256
 """Who waits for an answer about one user; the others are asked for again."""
 SWEEP_PARTS = 12
@@ -247,8 +248,9 @@ class Presence:
         if user in self.reading or user in self.to_read:
             return
         if len(self.reading) >= READS_MAX or not self.node.has_room:
+            if not self.to_read:
+                self.node.at(self.node.now + READ_AGAIN_S, self._read_later)
             self.to_read[user] = None
-            self.node.at(self.node.now + 1.0, self._read_on)
             return
         self.reading.add(user)
         self.node.ask(LoadUser(user), lambda answer: self._on_row(user, answer))
@@ -261,6 +263,12 @@ class Presence:
             w.last_seen = max(w.last_seen or 0, answer.user.last_seen if answer.user is not None else 0)
             self.on_changed(user)
         self._read_on()
+
+    def _read_later(self) -> None:
+        """Storage had no room; what is being read goes on by itself."""
+        self._read_on()
+        if self.to_read:
+            self.node.at(self.node.now + READ_AGAIN_S, self._read_later)
 
     def _read_on(self) -> None:
         while self.to_read and len(self.reading) < READS_MAX and self.node.has_room:

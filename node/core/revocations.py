@@ -119,7 +119,7 @@ class Revocations:
             if not written:
                 return self._answer(mailbox, device, codes.INVALID.name)
         mailbox.revoke(device, now_ms)
-        self.sv.write(UserRow(mailbox.user, now_ms, (*written, (device, now_ms))), self._on_written, (mailbox, device))
+        self.sv.write(UserRow(mailbox.user, 0, (*written, (device, now_ms))), self._on_written, (mailbox, device))
 
     def _on_written(self, outcome: Outcome, what: tuple[Mailbox, str]) -> None:
         mailbox, device = what

@@ -141,6 +141,12 @@ def test_presence_through_closed_sockets_settings_a_killed_home_and_a_restart(cl
     watcher.read(1.0)
     assert watcher.state(b) == "online"
 
+    # Who blocks shows nothing, and sees nothing, until he takes it back.
+    bob.ask("PUT", f"/v1/blocks/{a}", node=1).is_(200)
+    watcher.until(lambda: watcher.state(b) == seen_by_bob.state(a) == "unknown", SLACK_S)
+    bob.ask("DELETE", f"/v1/blocks/{a}", node=2).is_(200)
+    watcher.until(lambda: watcher.state(b) == seen_by_bob.state(a) == "online", SLACK_S)
+
     # His home dies: his socket is closed, he comes back, and is never shown as offline. Of who was away nothing is forgotten.
     before = {user: len(told) for user, told in watcher.told.items()}
     killed = cluster.kill("node-3", signal.SIGKILL)

@@ -456,6 +456,22 @@ def test_watchers_whose_home_has_changed_are_swept_away() -> None:
     assert list(rig.live.presence.people[BOB].watchers) == [CAROL] and rig.live.presence.pairs == 1
 
 
+def test_rows_of_many_people_are_read_a_few_at_a_time_and_when_storage_has_room() -> None:
+    rig = LiveRig(CoreLimits(last_seen_pace_s=0.0))
+    people = [f"{n:032x}" for n in range(200)]
+    rig.homes |= dict.fromkeys(people, ME)
+    rig.has_room = False
+    rig.live.presence.on_watches(Watches(tuple((ALICE, user, ALL) for user in people)), OTHER)
+    rig.wait(3)
+    assert rig.asks == [] and len(rig.timers) < 5
+    rig.has_room = True
+    rig.wait(1.1)
+    assert len(rig.asks) == 64
+    rig.answer_asks()
+    rig.wait(0.1)
+    assert {user for user, state, _, _ in told(rig) if state == "offline"} == set(people)
+
+
 # ---------------------------------------------------------------- asked once
 
 
