@@ -101,8 +101,25 @@ class Log:
         state.ordinal = max(state.ordinal, entry.ordinal)
         if ids.kind_of(state.id) == ids.DIRECT and not state.peer and entry.sender != self.user:
             state.peer = entry.sender
-        if entry.type in ("group.create", "group.rename"):
-            state.title = title_of(entry) or state.title
+        if entry.type.startswith("group."):
+            self._learn_group(state, entry)
+
+    def _learn_group(self, state: ConversationState, entry: Entry) -> None:
+        """What a change of a group means here; a head says the same when it comes."""
+        change = _change_of(entry)
+        is_me = self.user in change.members or (entry.type == "group.leave" and entry.sender == self.user)
+        match entry.type:
+            case "group.create":
+                state.title = change.title or state.title
+                state.role = "owner" if entry.sender == self.user else "member"
+            case "group.rename":
+                state.title = change.title or state.title
+            case "group.role" if is_me:
+                state.role = change.role
+            case "group.add" if is_me:
+                state.role, state.until_seq = "member", None
+            case "group.remove" | "group.leave" if is_me:
+                state.until_seq = entry.seq
 
     def head(self, head: Head, listed: bool, new_device: bool, now: float, streamed: bool) -> list[Effect]:
         """A conversation as its home sees it.
@@ -148,11 +165,17 @@ class Log:
 
 def title_of(entry: Entry) -> str:
     """The title in a ``group.*`` entry, "" if there is none."""
-    try:
-        return msgspec.json.decode(entry.body, type=_GroupBody).title
-    except msgspec.MsgspecError:
-        return ""
+    return _change_of(entry).title
 
 
-class _GroupBody(msgspec.Struct):
+class _Change(msgspec.Struct):
     title: str = ""
+    members: list[str] = []
+    role: str = "member"
+
+
+def _change_of(entry: Entry) -> _Change:
+    try:
+        return msgspec.json.decode(entry.body, type=_Change)
+    except msgspec.MsgspecError:
+        return _Change()

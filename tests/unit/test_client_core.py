@@ -17,8 +17,10 @@ from homing.protocol import (
     Pong,
     Synced,
 )
+from homing.state import ConversationState
+from msgspec import structs
 
-from tests.unit.client_fakes import CHAT, EVE, ME, WELCOME, Device, Server, entry, error, live
+from tests.unit.client_fakes import BOB, CHAT, EVE, GROUP, ME, WELCOME, Device, Server, entry, error, live
 
 # ---------------------------------------------------------------- hello and sync
 
@@ -280,3 +282,29 @@ def test_a_device_too_far_behind_skips_and_says_so() -> None:
     device.talk(server)
     assert Gap(CHAT, 2, 150, "too_many") in device.effects
     assert device.shown() == [1, *range(151, 201)]
+
+
+# ---------------------------------------------------------------- groups
+
+
+def test_who_is_taken_out_of_a_group_or_made_an_admin_while_connected_knows_it_at_once() -> None:
+    device, _ = live()
+
+    def happens(type_: str, sender: str = BOB, **what: object) -> ConversationState:
+        seq = len(seen) + 1
+        body = msgspec.json.encode(what).decode()
+        seen.append(seq)
+        device.give(Message(entry=structs.replace(entry(seq, sender, conversation=GROUP, body=body), type=type_)))
+        return device.core.conversations[GROUP]
+
+    seen: list[int] = []
+    state = happens("group.create", title="Loft", members=[ME, EVE])
+    assert (state.title, state.role, state.until_seq) == ("Loft", "member", None)
+    assert happens("group.role", members=[ME], role="admin").role == "admin"
+    assert happens("group.role", members=[EVE], role="member").role == "admin"
+    assert happens("group.remove", members=[EVE]).until_seq is None
+    assert happens("group.remove", members=[ME]).until_seq == 5
+    state = happens("group.add", members=[ME])
+    assert (state.role, state.until_seq) == ("member", None)
+    assert happens("group.leave", sender=EVE).until_seq is None
+    assert happens("group.leave", sender=ME).until_seq == 8
