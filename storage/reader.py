@@ -5,6 +5,7 @@ Law: every query handed in is answered, by ``ReadFailed`` if nothing else can be
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
@@ -24,7 +25,7 @@ Deliver = Callable[[Frames, int], None]
 """Takes frames, and how many queries they answer; called in the thread."""
 PART_OVERHEAD_BYTES = 64
 JOIN_S = 3.0
-"""How long a thread may take to end."""
+"""How long they may take to end, all together."""
 
 
 class Reader:
@@ -55,8 +56,9 @@ class Reader:
         """Ends after what was handed in; not later than ``JOIN_S``, for servers may not answer."""
         for _ in self._threads:
             self._queue.put(None)
+        until = time.monotonic() + JOIN_S
         for thread in self._threads:
-            thread.join(JOIN_S)
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _run(self) -> None:
         while (asks := self._queue.get()) is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +65,27 @@ def test_migrate_makes_what_a_worker_then_takes_and_changes_nothing_the_second_t
         worker.terminate()
         worker.communicate(timeout=30)
     assert worker.returncode == 0
+
+
+def test_a_worker_whose_servers_hang_says_so_and_still_ends_when_told(cassandra: CassandraServer, tmp_path: Path) -> None:
+    config = configuration(tmp_path, f"port = {cassandra.port}", "replication_factor = 1", 'keyspace = "hung"')
+    assert cli.main(["store", "migrate", "--config", str(config)]) == 0
+    cassandra.signal(signal.SIGSTOP)
+    try:
+        worker = subprocess.Popen(
+            [sys.executable, "-P", "-m", "tools.cli", "storage", "--config", str(config)], stderr=subprocess.PIPE, text=True
+        )
+        assert worker.stderr is not None
+        assert "Cassandra at 127.0.0.1" in next(line for line in worker.stderr if "store_not_open" in line)
+        cassandra.signal(signal.SIGCONT)
+        next(line for line in worker.stderr if '"started"' in line)
+        cassandra.signal(signal.SIGSTOP)
+        began = time.monotonic()
+        worker.terminate()
+        worker.communicate(timeout=60)
+        assert worker.returncode == 0 and time.monotonic() - began < 20
+    finally:
+        cassandra.signal(signal.SIGCONT)
 
 
 def test_what_migrate_cannot_do_is_one_line_and_a_code(
