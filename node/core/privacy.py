@@ -77,6 +77,8 @@ class Privacies:
         self.known: dict[str, Privacy] = {}
         self.asked: dict[str, int] = {}
         """Being read, under which number: an answer to an older one counts no more."""
+        self.outdated: set[str] = set()
+        """Of whom something else is known to be true now, and not read yet."""
         self.n = 0
         self.announced: dict[str, float] = {}
         """Users whose change was served here → until when their home is told."""
@@ -106,10 +108,12 @@ class Privacies:
             return
         del self.asked[user]
         if not self.is_wanted(user):
-            self.known.pop(user, None)
-            return
+            return self._forget(user)
         before = self.known.get(user)
-        self.known[user] = now = privacy if privacy is not None else before or HIDDEN
+        if privacy is not None:
+            self.outdated.discard(user)
+        usable = None if user in self.outdated else before
+        self.known[user] = now = privacy if privacy is not None else usable or HIDDEN
         self.sv.at(self.sv.now + (AGAIN_S if privacy is None else self.sv.limits.privacy_age_s), lambda: self._look_again(user, now))
         if now != before:
             self.changed(user)
@@ -120,11 +124,11 @@ class Privacies:
         if self.is_wanted(user):
             self._ask(user)
         else:
-            del self.known[user]
+            self._forget(user)
 
-    def drop(self, user: str) -> None:
-        """Nobody needs it any more."""
+    def _forget(self, user: str) -> None:
         self.known.pop(user, None)
+        self.outdated.discard(user)
 
     # -------------------------------------------------------------- changes
 
@@ -133,12 +137,12 @@ class Privacies:
         user = frame.user
         if self.open_to_all or self.sv.owner_of(user) != self.sv.me or not (user in self.known or user in self.asked):
             return
+        self.outdated.add(user)
         self._ask(user)
-        n = self.n
-        self.sv.at(self.sv.now + CHANGE_S, lambda: self._hide(user, n))
+        self.sv.at(self.sv.now + CHANGE_S, lambda: self._hide(user))
 
-    def _hide(self, user: str, n: int) -> None:
-        if self.asked.get(user) == n and self.known.get(user) not in (None, HIDDEN):
+    def _hide(self, user: str) -> None:
+        if user in self.outdated and self.known.get(user) not in (None, HIDDEN):
             self.known[user] = HIDDEN
             self.changed(user)
 

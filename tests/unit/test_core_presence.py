@@ -284,6 +284,21 @@ def test_a_change_is_read_and_what_cannot_be_read_is_hidden_within_a_second() ->
     assert told(rig) == [(BOB, "online", 0, (ALICE,))]
 
 
+def test_a_change_that_cannot_be_read_hides_what_was_known() -> None:
+    rig = LiveRig(settings=True)
+    rig.come(BOB)
+    asked(rig, ALICE)
+    rig.answer(BOB, OPEN)
+    told(rig)
+    rig.live.privacies.on_changed(PrivacyChanged(BOB), OTHER)
+    assert rig.answer(BOB, None)
+    assert told(rig) == [(BOB, "unknown", 0, (ALICE,))]
+    rig.wait(6)
+    assert rig.answer(BOB, OPEN)
+    assert told(rig) == [(BOB, "online", 0, (ALICE,))]
+    assert rig.live.privacies.outdated == set()
+
+
 def test_an_answer_that_a_change_has_overtaken_does_not_count() -> None:
     rig = LiveRig(settings=True)
     rig.come(BOB)

@@ -216,12 +216,18 @@ class Presences:
             raise Violation("presence", f"{device.name} is told that {user} was last seen at {last_seen}, after {self.seen[key]}")
         self.seen[key] = max(last_seen, self.seen.get(key, 0))
         was_here = self.there[user].was_within(now - 0.9 * CORE.linger_s, now - NEWS_S)
-        if person.state == "offline" and was_here and now - self.net_broken_at > CALM_S:
+        if person.state == "offline" and was_here and now - self._disturbed_at(device) > CALM_S:
             raise Violation("presence", f"{device.name} is told at {now:.3f} that {user} is offline, who was here a moment ago")
         since = self._hidden_since(user, device.user, person)
-        if since is not None and (since == 0.0 or (now - since > CHANGE_S and since > self.broken_at)):
+        is_calm = since is not None and since > max(self.broken_at, self._disturbed_at(device))
+        if since is not None and (since == 0.0 or (now - since > CHANGE_S and is_calm)):
             what = f"{user} is {person.state} ({last_seen}), who has hidden that since {since:.3f}"
             raise Violation("P8", f"{device.name} is told at {now:.3f} that {what}")
+
+    def _disturbed_at(self, device: SimDevice) -> float:
+        """When the network was last broken, or the device or its edge stood still or was out of reach: what comes now may be late."""
+        edge = device.socket.node.well_since if device.socket is not None else 0.0
+        return max(self.net_broken_at, device.well_since, edge)
 
     def _hidden_since(self, user: str, watcher: str, person: p.Presence) -> float | None:
         """Since when nothing of this may be shown; None: it may."""
