@@ -161,8 +161,8 @@ class Checkers(Watcher):
         oldest = min(times) - LAW_MS - 2 * DELIVER_AGE_MS - int(ROUND_S * 1000)
         belonging = self.belonging(key[0])
         for user in belonging.users():
-            if not belonging.sees(user, key[1]):
-                continue
+            if not belonging.sees(user, key[1]) or not belonging.is_member(user):
+                continue  # who has gone since is led to what he may see, but not again each time that it is said again (``verdict.py``)
             rows = (rows.get(("sync_index", user, key[0])) for rows in self.cluster.store.rows(("sync_index", user)))
             good = sum(isinstance(row, IndexRow) and (row.always or row.active_at >= oldest) for row in rows)
             if good < QUORUM:

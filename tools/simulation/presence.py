@@ -72,6 +72,8 @@ class Presences:
         """When a user's settings changed last; who hides from the start never did."""
         self.watched: dict[str, tuple[str, ...]] = {}
         """Device → whom its session watches."""
+        self.sockets: dict[str, object] = {}
+        """Device → the socket on which it said so."""
         self.watched_at: dict[str, float] = {}
         self.shown: dict[str, dict[str, tuple[str, int]]] = {}
         """Device → user → what its session was told last."""
@@ -200,6 +202,7 @@ class Presences:
         others = [user for user in self.cluster.users if user != device.user]
         self.watched[device.name] = wanted = tuple(user for user in others if random.random() < 0.9)
         self.watched_at[device.name] = self.world.now
+        self.sockets[device.name] = device.socket
         self.shown[device.name] = {}
         if device.socket is not None:
             device.socket.to_node(p.Watch(users=list(wanted)))
@@ -266,7 +269,7 @@ class Presences:
         """Who was told something of somebody that has not been true for long, though all is well; empty: nobody."""
         now = self.world.now
         for device in self.cluster.devices:
-            is_live = self._is_there(device) and device.reachable and not device.paused
+            is_live = self._is_there(device) and device.reachable and not device.paused and device.socket is self.sockets.get(device.name)
             if not is_live or now - self.watched_at.get(device.name, now) < SETTLED_S:
                 continue
             for user in self.watched[device.name]:
