@@ -10,6 +10,7 @@ cassandra-driver.
 
 from __future__ import annotations
 
+import logging
 import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,8 @@ RECONNECT_S = 0.5
 BURST_SLACK_S = 2.0
 """How much longer than its time-out a request is waited for before it is taken as unknown: the driver's own timer comes first."""
 
+for _noisy in ("cassandra.pool", "cassandra.connection"):  # a line for each try to reach a node that is down; that it is, another one says
+    logging.getLogger(_noisy).setLevel(logging.ERROR)
 _TABLE = re.compile(r"\b(INTO|UPDATE|FROM) (\w+)")
 Columns = tuple[Any, ...]
 ENGINE_ERRORS = (DriverException, NoHostAvailable, OSError)
