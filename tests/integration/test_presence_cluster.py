@@ -17,7 +17,7 @@ from tests.integration.rest_client import Person
 LINGER_S = 5.0
 """``node.limits.linger_s``, and below the silence of a new home."""
 SILENCE_S = 30.0
-SLACK_S = 4.0
+SLACK_S = 10.0
 PING_S = 5.0
 
 
@@ -117,7 +117,7 @@ def test_presence_through_closed_sockets_settings_a_killed_home_and_a_restart(cl
     on_carol.close()
     watcher.until(lambda: watcher.state(c) == "offline", max(LINGER_S, SILENCE_S - (time.monotonic() - began)) + SLACK_S)
     last_seen = watcher.told[c][-1][1]
-    assert last_seen is not None and abs(last_seen - left_ms) < 1_500, "seen last when the socket was closed"
+    assert last_seen is not None and abs(last_seen - left_ms) < 3_000, "seen last when the socket was closed"
     assert watcher.told[b] == [("online", None)], "the other device stays, and nothing is said twice"
     assert alice.ask("GET", f"/v1/users/{c}/presence", node=2).is_(200) == {"user": c, "state": "offline", "last_seen": last_seen}
     assert alice.ask("GET", f"/v1/users/{b}/presence", node=1).is_(200) == {"user": b, "state": "online"}
@@ -127,7 +127,7 @@ def test_presence_through_closed_sockets_settings_a_killed_home_and_a_restart(cl
     seen_by_bob.watch(a)
     watcher.until(lambda: seen_by_bob.state(a) == "online", SLACK_S)
     bob.ask("PATCH", "/v1/privacy", {"online": "nobody", "last_seen": "nobody"}, node=1).is_(200)
-    assert watcher.until(lambda: watcher.state(b) == "unknown", SLACK_S) < 1.5
+    assert watcher.until(lambda: watcher.state(b) == "unknown", SLACK_S) < 3.0
     watcher.until(lambda: seen_by_bob.state(a) == "unknown", SLACK_S)
     assert alice.ask("GET", f"/v1/users/{b}/presence", node=1).is_(200) == {"user": b, "state": "unknown"}
     assert bob.ask("GET", f"/v1/users/{a}/presence", node=1).is_(200) == {"user": a, "state": "unknown"}
