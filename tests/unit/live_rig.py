@@ -13,11 +13,11 @@ from node.core.effects import PrivacyWanted, ToClients
 from node.core.frames import Attached
 from node.core.limits import CoreLimits
 from node.core.live import Live
-from node.core.live_frames import WatchFrom
+from node.core.live_frames import Told, Watches, WatchFrom
 from node.core.mailbox import Mailbox, Session
 from node.core.node import NodeCore
-from node.core.privacy import Privacy
-from tests.unit.core_rig import ALICE, ME, OTHER, Rig
+from node.core.privacy import ALL, Privacy
+from tests.unit.core_rig import ALICE, BOB, ME, OTHER, Rig
 
 
 class LiveRig(Rig):
@@ -88,3 +88,13 @@ class LiveRig(Rig):
         found = [(e.frame, e.sessions) for e in self.effects if isinstance(e, ToClients)]
         self.effects.clear()
         return found
+
+
+def asked(rig: LiveRig, *watchers: str, of: str = BOB, shows: int = ALL) -> None:
+    """The home of these people asks for them."""
+    rig.live.presence.on_watches(Watches(tuple((watcher, of, shows) for watcher in watchers)), OTHER)
+    rig.wait(0.06)
+
+
+def told(rig: LiveRig) -> list[tuple[str, str, int, tuple[str, ...]]]:
+    return [item for frame in rig.frames(Told) for item in frame.people]
