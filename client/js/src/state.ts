@@ -33,8 +33,9 @@ export function newConversation(id: string): ConversationState {
   };
 }
 
-export function unreadOf(state: ConversationState): number {
-  return Math.max(0, state.ordinal - state.read_ordinal);
+/** Messages after the own read mark; none when the last word was one's own, from whatever device. */
+export function unreadOf(state: ConversationState, me: string): number {
+  return state.last?.sender === me ? 0 : Math.max(0, state.ordinal - state.read_ordinal);
 }
 
 /** A request that is not answered yet. */

@@ -1,7 +1,7 @@
 /** One open conversation: head, rows, composer. */
 
 import { useSignal } from "@preact/signals";
-import { BODY_CHARS_MAX, ids } from "homing-client";
+import { BODY_CHARS_MAX, ids, unreadOf } from "homing-client";
 import type { TargetedInputEvent } from "preact";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 
@@ -40,6 +40,7 @@ export function Chat() {
   const activity = activityText(model, conversation);
   const under = isGroup ? (members.length ? `${members.length} members` : "") : presenceText(model, peer);
   const blocks = blocksOf(conversation);
+  const unread = state ? unreadOf(state, me) : 0;
   return (
     <section class="chat" aria-label={label(`Chat with ${title}`)}>
       <header class="chat-head">
@@ -66,7 +67,7 @@ export function Chat() {
           seen={seen}
           head={<LogHead line={line} title={title} />}
           render={(row, before, after) => <MessageRow row={row} before={before} after={after} me={me} isGroup={isGroup} conversation={conversation} divider={line.divider.value} />}
-          foot={(away, jump) => away && <button class="jump" aria-label="Jump to the latest message" onClick={jump}><Down />{!!state && unread(state.ordinal, state.read_ordinal) > 0 && <span class="badge">{unread(state.ordinal, state.read_ordinal)}</span>}</button>}
+          foot={(away, jump) => away && <button class="jump" aria-label="Jump to the latest message" onClick={jump}><Down />{unread > 0 && <span class="badge">{unread}</span>}</button>}
         />
       ) : <div class="log-frame" aria-busy="true" />}
       {state?.until_seq != null ? <p class="composer gone">You are no longer in this group.</p> : blocks.mine || blocks.theirs ? <Blocked blocks={blocks} peer={peer} title={title} /> : <Composer key={conversation} conversation={conversation} title={title} />}
@@ -85,10 +86,6 @@ function Blocked({ blocks, peer, title }: { blocks: Blocks; peer: string; title:
       {blocks.mine && <button class="plain" disabled={busy.value !== ""} onClick={() => void act("unblock", () => perform({ op: "unblock", id: ids.newId(), user: peer }))}>Unblock</button>}
     </div>
   );
-}
-
-function unread(ordinal: number, read: number): number {
-  return Math.max(0, ordinal - read);
 }
 
 function LogHead({ line, title }: { line: Timeline; title: string }) {

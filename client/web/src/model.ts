@@ -294,7 +294,7 @@ export class Model {
       const draft = client.drafts.get(state.id) ?? "";
       if (!state.last && !state.head && !queued && !draft && !state.title) continue;
       const at = Math.max(state.last?.ts ?? 0, queued?.ts ?? 0);
-      all.push({ state, title: this.titleOf(state.id, state.peer), at, unread: unreadOf(state), draft, waiting: queued });
+      all.push({ state, title: this.titleOf(state.id, state.peer), at, unread: unreadOf(state, client.user), draft, waiting: queued });
     }
     return all.sort((a, b) => b.at - a.at || b.state.touched - a.state.touched);
   });

@@ -50,7 +50,7 @@ export class Timeline {
   /** Loads the end, and as far back as something is unread. */
   async open(): Promise<void> {
     const state = this.known;
-    const unread = state ? unreadOf(state) : 0;
+    const unread = state ? unreadOf(state, this.client.user) : 0;
     const read = state?.read ?? 0;
     await this.latest();
     while (unread > 0 && !this.complete.value && this.state.value === "ready" && (this.entries[0]?.seq ?? 0) > read + 1 && this.entries.length < UNREAD_ENTRIES_MAX) {
