@@ -16,6 +16,7 @@ CLOSE_ROW = re.compile(r"\| (\d{4}) \| ([^`|]+) \|")
 NEVER_ENDS = {
     codes.NOT_A_MEMBER, codes.NOT_FOUND, codes.FORBIDDEN, codes.GROUP_FULL, codes.HELLO_TWICE, codes.CONFLICT,
     codes.RATE_LIMITED, codes.RESYNC, codes.UNSUPPORTED_TYPE, codes.WRONG_CREDENTIALS,
+    codes.BLOCKED, codes.NOT_IMPLEMENTED,
 }  # fmt: skip
 """Answers to requests: the session goes on."""
 
