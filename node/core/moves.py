@@ -36,6 +36,8 @@ class Moves:
         self.released: set[int] = set()
         self.draining_since: float | None = None
         self.good_bye_said = False
+        self.good_byes = 0
+        """Directories that have not got it yet."""
         self.letting_go = False
         """Whether the sessions of this node's mailboxes were asked to come back."""
         self.unheard = 0
@@ -114,14 +116,14 @@ class Moves:
             return
         # Marks that conversations elsewhere have not stored yet are safe with them, and devices repeat them at their next hello.
         resting = self._freeze(list(node.conversations.values()))
-        late = node.now - self.draining_since > node.limits.drain_s
         if resting and not self.letting_go:
             self._let_go()
-        if late or (resting and not self.unheard):
+        if self._is_late or (resting and not self.unheard):
             self.good_bye_said = True
             for conversation in node.conversations.values():
                 conversation.seal()  # a mark that came after would be told to nobody: its mailbox reports it to the next home
-            node.to_directory(node.directory.good_bye())
+            for directory, frame in node.directory.good_bye():
+                self.good_byes += node.send_tracked(directory, frame, self._good_bye_heard, None)
         else:
             node.at(node.now + node.limits.ask_again_s / 2, _wake)
 
@@ -137,6 +139,20 @@ class Moves:
 
     def _heard(self, _edge: str, _: None) -> None:
         self.unheard -= 1
+
+    def _good_bye_heard(self, _directory: str, _: None) -> None:
+        self.good_byes -= 1
+
+    @property
+    def is_over(self) -> bool:
+        """Good-bye is said, and the process may end as soon as no table names it. One that none has named yet may have asked to join in the
+        same moment: a directory that did not hear the good-bye behind that would give it slots, and homes that nobody is at."""
+        return self.good_bye_said and (self.node.directory.joined or not self.good_byes or self._is_late)
+
+    @property
+    def _is_late(self) -> bool:
+        assert self.draining_since is not None, "asked while stopping"
+        return self.node.now - self.draining_since > self.node.limits.drain_s
 
 
 def _wake() -> None:

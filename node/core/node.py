@@ -445,8 +445,8 @@ class NodeCore:
 
     @property
     def is_drained(self) -> bool:
-        """Good-bye is said; the process may end once the links have taken it."""
-        return self.moves.good_bye_said
+        """Good-bye is said, and the process may end once no table names it."""
+        return self.moves.is_over
 
     # -------------------------------------------------------------- actors
 
