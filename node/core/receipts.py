@@ -99,7 +99,8 @@ class Receipts:
             hearers = [u for u in cv.roster.by_user if u != user]
         elif above + 1 in cv.recent:
             passed = range(above + 1, cv.marks.of(user)[0] + 1)
-            hearers = list(dict.fromkeys(cv.recent[seq].sender for seq in passed if cv.recent[seq].sender != user))
+            senders = dict.fromkeys(cv.recent[seq].sender for seq in passed if cv.recent[seq].sender != user)
+            hearers = [sender for sender in senders if cv.roster.may_write(sender)]  # who has left learns no more of others (P8)
         else:
             hearers = [u for u in cv.roster.current() if u != user]
         for hearer in hearers:

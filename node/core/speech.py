@@ -41,7 +41,8 @@ class Speech:
     """What one conversation has said and who has it in hand."""
 
     __slots__ = (
-        "attempt", "cv", "echoing", "opened_at", "others", "place", "placed_for", "plain_from", "repeats", "routes", "unsettled",
+        "attempt", "cv", "echoing", "opened_at", "others", "place", "placed_for", "placed_from", "plain_from", "repeats", "routes",
+        "unsettled",
     )  # fmt: skip
 
     def __init__(self, conversation: Conversation) -> None:
@@ -58,6 +59,8 @@ class Speech:
         """Where each member was at home when the routes were made."""
         self.routes: dict[str, tuple[str, ...]] = {}
         self.placed_for = (-1, -1)
+        self.placed_from = 0
+        """Whoever may see an entry from this seq on is in the routes."""
         self.plain_from = 0
         """From this seq on everybody in the routes who is still a member sees every entry, and nobody else does."""
         self.others: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
@@ -90,18 +93,22 @@ class Speech:
             self._deliver(entry, home, users)
 
     def _routes(self) -> dict[str, tuple[str, ...]]:
-        """Home → users with any interval in this conversation; made anew when the table or the roster has changed."""
+        """Home → members, and those who have left but may see something that is under way; made anew when the table or the roster has
+        changed, or something older is said again."""
         cv = self.cv
         key = (cv.sv.epoch, cv.roster.changed)
-        if self.placed_for != key:
-            self.placed_for = key
-            self.place = {user: cv.sv.owner_of(user) for user, m in cv.roster.by_user.items() if not m.until_seq or m.until_seq > cv.head}
+        oldest = next(iter(self.unsettled), cv.head)
+        if self.repeats:
+            oldest = min(oldest, *self.repeats)
+        if self.placed_for != key or oldest < self.placed_from:
+            self.placed_for, self.placed_from = key, oldest
+            members = cv.roster.by_user.items()
+            self.place = {user: cv.sv.owner_of(user) for user, m in members if not m.until_seq or m.until_seq > oldest}
             homes: dict[str, list[str]] = {}
             for user, home in self.place.items():
                 homes.setdefault(home, []).append(user)
             self.routes = {home: tuple(users) for home, users in homes.items()}
-            members = cv.roster.by_user.values()
-            self.plain_from = max((m.from_seq if not m.until_seq else m.until_seq for m in members), default=0)
+            self.plain_from = max((m.from_seq if not m.until_seq else m.until_seq for _, m in members), default=0)
             self.others = {}
         return self.routes
 
@@ -135,7 +142,13 @@ class Speech:
             entry.need[home], entry.said_at[home] = self.attempt, now
         users = self._routes().get(home, ())
         head = max(self.cv.head, max(e.row.seq for e in behind))
-        frame = DeliverHead(self.cv.id, head, now, self.cv.roster.version, self._named(users))
+        version, by_user = self.cv.roster.version, self.cv.roster.by_user
+        stay = tuple([user for user in users if not by_user[user].until_seq])
+        for user in users:
+            until = by_user[user].until_seq
+            if until:  # as far as he may see (P8); what is sent before the tracked frame is in hand before it
+                self.cv.sv.send(home, DeliverHead(self.cv.id, min(head, until - 1), now, version, (user,)))
+        frame = DeliverHead(self.cv.id, head, now, version, self._named(stay))
         if not self.cv.sv.send_tracked(home, frame, self._on_head_in_hand, (head, self.attempt)):
             self.cv.sv.send_when_open(home, self.cv.id, self._catch_up)
 
