@@ -101,6 +101,7 @@ def at_home(cluster: ClusterProcess, node: int) -> Person:
     raise AssertionError("nobody is at home there")
 
 
+@pytest.mark.timeout(300)  # two silences of a new home and one of a long wait, 105 s in all, and two starts of a cluster
 def test_presence_through_closed_sockets_settings_a_killed_home_and_a_restart(cluster: ClusterProcess) -> None:
     began = time.monotonic()
     alice, bob, carol = at_home(cluster, 0), at_home(cluster, 2), at_home(cluster, 2)
