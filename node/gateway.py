@@ -292,7 +292,11 @@ class Gateway:
 
     def _close(self, effect: CloseClient) -> None:
         c = self.connections.get(effect.session)
-        if c is not None:
+        if c is None:
+            return
+        if effect.code == codes.GOING_AWAY.name:  # a ``reconnect`` has said it: nobody hears of an error (P6)
+            c.close(codes.CLOSE_RESTART, effect.code)
+        else:
             self._refuse(c, codes.CODES[effect.code], "this session ends here")
 
     # -------------------------------------------------------------- stopping
