@@ -126,7 +126,8 @@ class Sitter:
 
 def violations(page: Page) -> list[str]:
     """What axe-core finds wrong with the page, once nothing is fading in any more: half way its contrast is another one."""
-    page.evaluate("Promise.all(document.getAnimations().filter((a) => a.effect.getComputedTiming().endTime < 5000).map((a) => a.finished))")
+    fading = "document.getAnimations().filter((a) => a.effect.getComputedTiming().endTime < 5000)"
+    page.evaluate(f"Promise.all({fading}.map((a) => a.finished.catch(() => null)))")
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [f"{v['id']}: {n['target']} {n['failureSummary']}" for v in found["violations"] for n in v["nodes"]]
