@@ -71,6 +71,7 @@ class Viewer:
             expect(opened.or_(again)).to_be_visible()
             if opened.is_visible():
                 return self
+            expect(self.page.get_by_role("heading", name="The demo was opened too often")).to_be_visible()
             self.page.wait_for_timeout(3_000)
             again.click()
             self.page.wait_for_timeout(500)

@@ -19,7 +19,7 @@ import { Model } from "./model";
 const models = Array.from({ length: PEOPLE }, (_, n) => new Model(demoSpace(n)));
 /** Whose part a narrow page shows. */
 const shown = signal(0);
-const state = signal<"open" | "opening" | "none" | "used" | "away">("opening");
+const state = signal<"open" | "opening" | "none" | "used" | "busy" | "away">("opening");
 let code = "";
 let lastFocused = 0;
 
@@ -68,9 +68,9 @@ async function open(): Promise<void> {
     }));
     state.value = "open";
   } catch (error) {
-    const isRefused = error instanceof Problem && error.status > 0 && error.status < 500 && error.status !== 429;
-    if (isRefused) code = "";
-    state.value = isRefused ? "used" : "away";
+    const status = error instanceof Problem ? error.status : 0;
+    state.value = status === 429 ? "busy" : status > 0 && status < 500 ? "used" : "away";
+    if (state.value === "used") code = "";
   }
 }
 
@@ -115,13 +115,14 @@ function Closed() {
   const text = {
     none: ["A link opens the demo", "This browser has no demo open."],
     used: ["This link does not open any more", "A link opens once, within half an hour."],
+    busy: ["The demo was opened too often", "The link is still good: try again in ten seconds."],
     away: ["The node does not answer", "The link is still good: try again in a moment."],
-  }[state.value as "none" | "used" | "away"];
+  }[state.value as "none" | "used" | "busy" | "away"];
   return (
     <main class="door"><div class="door-card">
       <Logo size={56} /><h1>{text[0]}</h1>
       <p class="quiet" role="status">{text[1]}</p>
-      {state.value === "away" ? <button class="primary" onClick={() => void open()}>Try again</button> : <p>Another one, in the folder of <kbd>./run</kbd>:<br /><code class="command">.venv/bin/homing demo</code></p>}
+      {state.value === "away" || state.value === "busy" ? <button class="primary" onClick={() => void open()}>Try again</button> : <p>Another one, in the folder of <kbd>./run</kbd>:<br /><code class="command">.venv/bin/homing demo</code></p>}
       <p class="quiet">Or <a class="link" href="/#/register">make an account of your own</a>.</p>
     </div></main>
   );
